@@ -1,0 +1,114 @@
+"""The segment store: streams built of append-only segments, durable before it says so.
+
+This docstring is the specification of what is on disk and how it is written, read and recovered.
+
+Constraints
+    An event is at most 8 MiB, one submission 64 MiB, a routing key 1,024 bytes, a name 255 bytes. A store has one
+    process that writes (lock file); reads never block the writer and see only what is durable. A stream remembers
+    10,000 writers by number; above that the one silent longest is forgotten. A generation is rolled at 64 MiB, the
+    write-ahead log is kept below 32 MiB, so opening reads at most that much log.
+
+Files
+    `FORMAT`        format version and store UUID, as JSON; written once, read before anything else is touched
+    `LOCK`          locked while open, holds the process id
+    `db/`           RocksDB
+    `aside/N/`      write-ahead logs found damaged at opening N, kept for salvage by hand; the newest two are kept
+
+Identity
+    The *store* has a UUID, made with it. Each *opening* for writing takes the next number, so an older copy of a store
+    is noticed upstream. Each *stream* has an incarnation (UUID), so one deleted and made again is not the old one.
+
+Families (column families of RocksDB, flushed together: atomic flush)
+    `default`       what changes: the tables below. Every value is sealed: format, the number of the commit that wrote
+                    it, payload, CRC-32C over key and all of it (`storage.codec.seal`).
+    `chain-N`       generations of the commit chain: commit number (u64) -> commit record
+    `telemetry-N`   generations of the data: stream (u32), segment (u32), epoch (u32), offset (u64) -> block or gap record
+    A generation covers a stretch of bytes and is dropped whole. All integers in keys are big endian.
+
+Tables in `default`, by first byte of the key
+    `N`             node: store UUID, opening, first commit whose log has not been verified to be whole
+    `S` + name      stream: number (u32), incarnation, configuration, origin, its segments' key ranges and epochs
+    `G` + segment   segment: state, start, length, events, checksum of its newest block, last commit, gaps
+    `I` + segment + generation    the first offset of the segment in that generation
+    `W` + stream + writer id      the writer's last event number
+    `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to
+    `B` + boot id   a boot: its place in order and the offset from its clock to wall time
+    `M` + node      mirror: which store, which opening and what of each stream this store holds of a node
+    `F` + family    a generation: class, number, state, bytes
+
+Blocks (`storage.codec.Block`)
+    One segment's events of one commit. A block stands alone: it names its store, stream, segment and commit, carries
+    the checksum of the segment's previous block, the ordinal of its first event and their count, the boot and the time
+    range, the writers in it and their numbers, and a CRC-32C over header and body. It does not say at which offset of a
+    segment it lies; its key does. Its body is frames, compressed where that pays; offsets count uncompressed bytes.
+
+Frames (`storage.codec`)
+    One or more events that share routing key, content type, headers and writer, with the boot-clock time of capture.
+    An event's position is its frame's offset and its index in the frame.
+
+Commits
+    Everything that one group of appends changes moves in one write batch, numbered, with no hole in the numbers. The
+    commit record lists every block and gap that the commit wrote (segment, offset, length, checksum) and the checksum
+    of the record before it. So a missing log file, or records skipped in one, show as a hole in the chain, and what was
+    in the hole follows from its neighbours.
+
+Write path
+    1. Producers submit; submissions queue up to a bound.
+    2. `commit()` takes what waits, drops what writers' numbers say is stored, refuses gaps in the numbers, packs the
+       rest into one block per segment, and builds one batch: commit record, blocks, tables.
+    3. The batch is written with `no_slowdown`, then `flush_wal(True)` syncs it (which leaves the interpreter alive).
+    4. Only then does the durable state that readers see move, and tickets resolve.
+    A write refused by a stall or a full disk is tried again, the same bytes under the same number, at the next
+    `commit()`. A failed sync closes the store to writes: nothing after it may be called durable until it is reopened.
+
+Opening
+    1. FORMAT is checked, the lock taken.
+    2. The write-ahead logs are read by our own reader (`storage.kv.logs`) before the engine sees them. A torn tail, a
+       record that ends behind the end of the newest file, is what a power cut leaves, and is cut.
+    3. Anything else that does not check is damage: the logs are copied to `aside/`, and the engine skips what it can't
+       read. Then the commit chain is walked: commits that the engine skipped but our reader found whole are written
+       again, blocks that were hit become gap records (reason DAMAGED), and the chain is closed by commit records marked
+       as stand-ins. What can't be accounted for in any other way is bounded by its neighbours in each segment.
+    4. The chain from the first unverified commit to the newest must have no hole.
+    5. The next opening number is committed.
+"""
+
+from storage.clock import Clock, FakeClock, SystemClock
+from storage.model import (
+    Append,
+    Event,
+    Frame,
+    Gap,
+    GapReason,
+    Position,
+    Receipt,
+    SegmentId,
+    SegmentInfo,
+    SegmentState,
+    StreamConfig,
+    StreamInfo,
+)
+from storage.store import SegmentStore
+from storage.ticket import Ticket
+from storage.writer import Writer
+
+__all__ = [
+    "Append",
+    "Clock",
+    "Event",
+    "FakeClock",
+    "Frame",
+    "Gap",
+    "GapReason",
+    "Position",
+    "Receipt",
+    "SegmentId",
+    "SegmentInfo",
+    "SegmentState",
+    "SegmentStore",
+    "StreamConfig",
+    "StreamInfo",
+    "SystemClock",
+    "Ticket",
+    "Writer",
+]

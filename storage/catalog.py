@@ -1,0 +1,318 @@
+"""What the store knows of its streams, segments, writers and cursors: the durable tables, held in memory as well.
+
+Records are immutable; a commit makes new ones and, once they are on disk, puts them in place of the old. So a reader
+that looks at any moment sees what is durable, and nothing of what is not yet.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from storage import keys
+from storage.codec import unseal
+from storage.keys import DEFAULT, SegmentKey
+from storage.kv.contract import KeyValueStore
+from storage.mirror import Boot
+from storage.model import KeyRange, SegmentState, StreamConfig
+
+_SEGMENT = struct.Struct(">BQQQIQI")
+_WRITER = struct.Struct(">Q")
+_U64 = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLayout:
+    """A segment's place in its stream: set when it is opened, never changed."""
+
+    segment: int
+    epoch: int
+    keys: KeyRange
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """A stream. `origin` is the node it is mirrored from and the name it has there, None for our own."""
+
+    number: int
+    name: str
+    incarnation: UUID
+    config: StreamConfig
+    origin: tuple[str, str] | None
+    layout: tuple[SegmentLayout, ...]
+
+    def encode(self) -> bytes:
+        return json.dumps(
+            {
+                "number": self.number,
+                "incarnation": self.incarnation.hex,
+                "config": json.loads(self.config.to_json()),
+                "origin": self.origin,
+                "layout": [[s.segment, s.epoch, s.keys.low, s.keys.high] for s in self.layout],
+            }
+        ).encode()
+
+    @staticmethod
+    def decode(name: str, raw: bytes) -> StreamRecord:
+        loaded = json.loads(raw)
+        origin = loaded["origin"]
+        return StreamRecord(
+            loaded["number"],
+            name,
+            UUID(loaded["incarnation"]),
+            StreamConfig.from_json(json.dumps(loaded["config"]).encode()),
+            None if origin is None else (origin[0], origin[1]),
+            tuple(SegmentLayout(s, e, KeyRange(low, high)) for s, e, low, high in loaded["layout"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """A segment as a commit left it. `start` and `length` are offsets: bytes [start, length) are there or are gaps."""
+
+    state: SegmentState = SegmentState.OPEN
+    start: int = 0
+    length: int = 0
+    events: int = 0
+    checksum: int = 0
+    last_commit: int = 0
+    gaps: int = 0
+
+    def encode(self) -> bytes:
+        return _SEGMENT.pack(
+            self.state.value, self.start, self.length, self.events, self.checksum, self.last_commit, self.gaps
+        )
+
+    @staticmethod
+    def decode(raw: bytes) -> SegmentRecord:
+        state, *rest = _SEGMENT.unpack(raw)
+        return SegmentRecord(SegmentState(state), *rest)
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyRecord:
+    """A generation. `first` is the first commit that wrote to it."""
+
+    kind: str
+    number: int
+    first: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.number:08d}"
+
+    def encode(self) -> bytes:
+        return json.dumps({"kind": self.kind, "number": self.number, "first": self.first}).encode()
+
+    @staticmethod
+    def decode(raw: bytes) -> FamilyRecord:
+        loaded = json.loads(raw)
+        return FamilyRecord(loaded["kind"], loaded["number"], loaded["first"])
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRecord:
+    """The store, and its newest opening, that may speak for a node."""
+
+    store: UUID
+    opening: int
+
+    def encode(self) -> bytes:
+        return json.dumps({"store": self.store.hex, "opening": self.opening}).encode()
+
+    @staticmethod
+    def decode(raw: bytes) -> MirrorRecord:
+        loaded = json.loads(raw)
+        return MirrorRecord(UUID(loaded["store"]), loaded["opening"])
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """The store itself. `verified` is the last commit whose record is known to lie outside of any log."""
+
+    store: UUID
+    opening: int
+    verified: int
+
+    def encode(self) -> bytes:
+        return json.dumps({"store": self.store.hex, "opening": self.opening, "verified": self.verified}).encode()
+
+    @staticmethod
+    def decode(raw: bytes) -> NodeRecord:
+        loaded = json.loads(raw)
+        return NodeRecord(UUID(loaded["store"]), loaded["opening"], loaded["verified"])
+
+
+def encode_boot(boot: Boot) -> bytes:
+    return json.dumps({"number": boot.number, "wall_offset_ns": boot.wall_offset_ns}).encode()
+
+
+def decode_boot(boot_id: UUID, raw: bytes) -> Boot:
+    loaded = json.loads(raw)
+    return Boot(boot_id, loaded["number"], loaded["wall_offset_ns"])
+
+
+def encode_number(number: int) -> bytes:
+    return _U64.pack(number)
+
+
+@dataclass(slots=True)
+class Changes:
+    """New records, by what they replace. The overlay that a commit fills, and the catalog takes over once durable."""
+
+    streams: dict[str, StreamRecord] = field(default_factory=dict)
+    segments: dict[SegmentKey, SegmentRecord] = field(default_factory=dict)
+    segment_starts: dict[tuple[SegmentKey, int], int] = field(default_factory=dict)
+    writers: dict[tuple[int, str], int] = field(default_factory=dict)
+    forgotten: list[tuple[int, str]] = field(default_factory=list)
+    cursors: dict[str, bytes] = field(default_factory=dict)
+    boots: dict[UUID, Boot] = field(default_factory=dict)
+    mirrors: dict[str, MirrorRecord] = field(default_factory=dict)
+    throughs: dict[int, int] = field(default_factory=dict)
+    families: dict[str, FamilyRecord] = field(default_factory=dict)
+    node: NodeRecord | None = None
+
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key and payload of every table entry that changes."""
+        for name, stream in self.streams.items():
+            yield keys.stream(name), stream.encode()
+        for segment, record in self.segments.items():
+            yield keys.segment(segment), record.encode()
+        for (segment, generation), start in self.segment_starts.items():
+            yield keys.segment_start(segment, generation), _U64.pack(start)
+        for (stream_number, writer), last in self.writers.items():
+            yield keys.writer(stream_number, writer), _WRITER.pack(last)
+        for name, state in self.cursors.items():
+            yield keys.cursor(name), state
+        for boot_id, boot in self.boots.items():
+            yield keys.boot(boot_id), encode_boot(boot)
+        for node, mirror in self.mirrors.items():
+            yield keys.mirror(node), mirror.encode()
+        for stream_number, commit in self.throughs.items():
+            yield keys.through(stream_number), _U64.pack(commit)
+        for name, family in self.families.items():
+            yield keys.family(name), family.encode()
+        if self.node is not None:
+            yield keys.NODE, self.node.encode()
+
+
+class Catalog:
+    """The durable tables. Loaded once; from then on it follows the commits."""
+
+    def __init__(self) -> None:
+        self.node: NodeRecord | None = None
+        self.streams: dict[str, StreamRecord] = {}
+        self.by_number: dict[int, StreamRecord] = {}
+        self.segments: dict[SegmentKey, SegmentRecord] = {}
+        self.writers: dict[int, dict[str, int]] = {}
+        self.cursors: dict[str, bytes] = {}
+        self.boots: dict[UUID, Boot] = {}
+        self.mirrors: dict[str, MirrorRecord] = {}
+        self.throughs: dict[int, int] = {}
+        self.families: dict[str, FamilyRecord] = {}
+        self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
+
+    @staticmethod
+    def load(kv: KeyValueStore) -> Catalog:
+        """Read every table. Raises DamagedBlockError where one does not check."""
+        catalog = Catalog()
+        changes = Changes()
+        writers: list[tuple[int, int, str, int]] = []
+        start = b""
+        while items := kv.scan(DEFAULT, start, None, limit=10_000):
+            for key, value in items:
+                commit, payload = unseal(key, value)
+                if key[:1] == keys.WRITER:
+                    stream_number, writer = keys.parse_writer(key)
+                    writers.append((commit, stream_number, writer, _WRITER.unpack(payload)[0]))
+                else:
+                    parse_entry(key, payload, changes)
+            start = items[-1][0] + b"\0"
+        for _, stream_number, writer, last in sorted(writers):
+            changes.writers[stream_number, writer] = last
+        catalog.apply(changes)
+        return catalog
+
+    def apply(self, changes: Changes) -> None:
+        """Take over what a commit made durable."""
+        for name, stream in changes.streams.items():
+            self.streams[name] = stream
+            self.by_number[stream.number] = stream
+        self.segments.update(changes.segments)
+        for (segment, generation), start in changes.segment_starts.items():
+            starts = self._starts.get(segment, [])
+            self._starts[segment] = sorted({*(s for s in starts if s[1] != generation), (start, generation)})
+        for stream_number, writer in changes.forgotten:
+            self.writers.get(stream_number, {}).pop(writer, None)
+        for (stream_number, writer), last in changes.writers.items():
+            of_stream = self.writers.setdefault(stream_number, {})
+            of_stream.pop(writer, None)
+            of_stream[writer] = last
+        self.cursors.update(changes.cursors)
+        self.boots.update(changes.boots)
+        self.mirrors.update(changes.mirrors)
+        self.throughs.update(changes.throughs)
+        self.families.update(changes.families)
+        if changes.node is not None:
+            self.node = changes.node
+
+    def segment_key(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentKey:
+        return SegmentKey(stream.number, layout.segment, layout.epoch)
+
+    def generation_of(self, segment: SegmentKey, offset: int) -> int | None:
+        """The telemetry generation that holds the segment's byte at `offset`, None before the first."""
+        starts = self._starts.get(segment)
+        if not starts:
+            return None
+        at = bisect_right(starts, (offset, 1 << 62)) - 1
+        return starts[at][1] if at >= 0 else starts[0][1]
+
+    def generations_of(self, segment: SegmentKey) -> list[tuple[int, int]]:
+        """`(first offset, generation)` of every generation that holds some of the segment, in order."""
+        return list(self._starts.get(segment, ()))
+
+    def newest_family(self, kind: str) -> FamilyRecord | None:
+        of_kind = [family for family in self.families.values() if family.kind == kind]
+        return max(of_kind, key=lambda family: family.number, default=None)
+
+    def chain_family_of(self, commit: int) -> FamilyRecord | None:
+        """The generation of the chain that holds the record of `commit`."""
+        holding = [f for f in self.families.values() if f.kind == "chain" and f.first <= commit]
+        return max(holding, key=lambda family: family.number, default=None)
+
+    def boot_numbered(self, boot_id: UUID, wall_offset_ns: int) -> Boot:
+        """The boot of that id with this offset: its old number, or the next one."""
+        known = self.boots.get(boot_id)
+        if known is not None:
+            return replace(known, wall_offset_ns=wall_offset_ns)
+        return Boot(boot_id, 1 + max((boot.number for boot in self.boots.values()), default=0), wall_offset_ns)
+
+
+def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
+    """Put one table entry of `default` into `changes`, whatever table it belongs to."""
+    table, rest = key[:1], key[1:]
+    if table == keys.STREAM:
+        name = rest.decode()
+        changes.streams[name] = StreamRecord.decode(name, payload)
+    elif table == keys.SEGMENT:
+        changes.segments[keys.parse_segment(key)] = SegmentRecord.decode(payload)
+    elif table == keys.SEGMENT_START:
+        changes.segment_starts[keys.parse_segment_start(key)] = _U64.unpack(payload)[0]
+    elif table == keys.WRITER:
+        changes.writers[keys.parse_writer(key)] = _WRITER.unpack(payload)[0]
+    elif table == keys.CURSOR:
+        changes.cursors[rest.decode()] = payload
+    elif table == keys.BOOT:
+        changes.boots[UUID(bytes=rest)] = decode_boot(UUID(bytes=rest), payload)
+    elif table == keys.MIRROR:
+        changes.mirrors[rest.decode()] = MirrorRecord.decode(payload)
+    elif table == keys.THROUGH:
+        changes.throughs[int.from_bytes(rest, "big")] = _U64.unpack(payload)[0]
+    elif table == keys.FAMILY:
+        changes.families[rest.decode()] = FamilyRecord.decode(payload)
+    elif table == keys.NODE:
+        changes.node = NodeRecord.decode(payload)

@@ -1,0 +1,209 @@
+"""The consistency checker: everything the format promises, looked at on disk. It changes nothing.
+
+It is what `edge check` runs and what every crash test ends with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from storage import block
+from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
+from storage.chain import GAP_MAGIC, CommitRecord, GapRecord
+from storage.errors import DamagedBlockError
+from storage.keys import SegmentKey
+from storage.kv.contract import KeyValueStore
+from storage.reading import SegmentScan
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something found. An `error` is damage; a `note` is worth knowing. `where` says exactly which range."""
+
+    severity: str
+    where: str
+    what: str
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What was looked at, and what was found."""
+
+    commits: int = 0
+    streams: int = 0
+    blocks: int = 0
+    events: int = 0
+    gaps: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """No damage. Gap records are no damage: they say what is known to be gone."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    def error(self, where: str, what: str) -> None:
+        self.findings.append(Finding("error", where, what))
+
+    def note(self, where: str, what: str) -> None:
+        self.findings.append(Finding("note", where, what))
+
+
+def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> CheckReport:
+    """Check a store that nobody writes to meanwhile. `damage` is what was found in its logs and not mended yet."""
+    report = CheckReport()
+    for what in damage:
+        report.error("write-ahead log", f"{what}; opening the store for writing salvages what it can")
+    try:
+        catalog = Catalog.load(kv)
+    except DamagedBlockError as error:
+        report.error("tables", str(error))
+        return report
+    if catalog.node is None:
+        report.note("node", "the store is empty")
+        return report
+    if catalog.node.store != store:
+        report.error("node", f"the tables belong to store {catalog.node.store}, FORMAT names {store}")
+    entries = _check_chain(kv, catalog, report)
+    for stream in catalog.streams.values():
+        report.streams += 1
+        writers: dict[str, int] = {}
+        for layout in stream.layout:
+            _SegmentCheck(kv, catalog, stream, layout, store, report, entries).run(writers)
+        _check_writers(catalog, stream, writers, report)
+    return report
+
+
+def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> dict[tuple[SegmentKey, int], int]:
+    """Walk the whole chain. The checksum of every entry it names, by segment and offset."""
+    entries: dict[tuple[SegmentKey, int], int] = {}
+    previous: CommitRecord | None = None
+    for family in sorted((f for f in catalog.families.values() if f.kind == "chain"), key=lambda f: f.number):
+        start = b""
+        while items := kv.scan(family.name, start, None):
+            for key, raw in items:
+                number = int.from_bytes(key, "big")
+                try:
+                    record = CommitRecord.decode(raw)
+                except DamagedBlockError as error:
+                    report.error(f"commit {number}", str(error))
+                    previous = None
+                    continue
+                report.commits += 1
+                if record.number != number:
+                    report.error(f"commit {number}", f"its record says {record.number}")
+                if previous is not None and record.number != previous.number + 1:
+                    report.error(f"commits {previous.number + 1} to {record.number - 1}", "missing from the chain")
+                elif previous is not None and record.previous != previous.checksum:
+                    report.error(f"commit {number}", "does not follow the commit before it")
+                if record.stands_in:
+                    report.note(f"commit {number}", "was damaged, and was mended when the store was opened")
+                for entry in record.entries:
+                    entries[SegmentKey(entry.stream, entry.segment, entry.epoch), entry.start] = entry.checksum
+                previous = record
+            start = items[-1][0] + b"\0"
+    return entries
+
+
+def _check_writers(catalog: Catalog, stream: StreamRecord, found: dict[str, int], report: CheckReport) -> None:
+    table = catalog.writers.get(stream.number, {})
+    for writer, last in found.items():
+        if writer in table and table[writer] != last:
+            report.error(
+                f"{stream.name}, writer {writer}", f"the table says number {table[writer]}, the events end at {last}"
+            )
+
+
+class _SegmentCheck:
+    """One segment: its entries follow each other, and everything said of them elsewhere is so."""
+
+    def __init__(
+        self, kv: KeyValueStore, catalog: Catalog, stream: StreamRecord, layout: SegmentLayout, store: UUID,
+        report: CheckReport, entries: dict[tuple[SegmentKey, int], int],
+    ) -> None:  # fmt: skip
+        self._stream = stream
+        self._key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        self._scan = SegmentScan(kv, catalog, self._key)
+        self._report = report
+        self._entries = entries
+        mirror = catalog.mirrors.get(stream.origin[0]) if stream.origin is not None else None
+        self._store = store if stream.origin is None else mirror.store if mirror is not None else None
+        self._offset = 0
+        self._checksum: int | None = None
+        self._ordinal: int | None = None
+
+    def run(self, writers: dict[str, int]) -> None:
+        record = self._scan.record
+        self._offset = record.start
+        if record.start == 0:
+            self._checksum, self._ordinal = 0, 0
+        gaps = 0
+        while self._offset < record.length:
+            items = self._scan.entries_from(self._offset)
+            if not items:
+                self._report.error(self._where(self._offset, record.length), "nothing is stored there")
+                return
+            for start, raw in items:
+                if start != self._offset:
+                    self._report.error(self._where(self._offset, start), "nothing is stored there")
+                    self._checksum = self._ordinal = None
+                gaps += raw[:4] == GAP_MAGIC
+                self._offset = start + self._entry(start, raw, writers)
+        self._end(record, gaps)
+
+    def _where(self, start: int, end: int) -> str:
+        return f"{self._stream.name}/{self._key.segment}.{self._key.epoch} bytes {start} to {end}"
+
+    def _entry(self, start: int, raw: bytes, writers: dict[str, int]) -> int:
+        """Check one entry; its length in offsets."""
+        try:
+            if raw[:4] == GAP_MAGIC:
+                return self._gap(start, GapRecord.decode(raw))
+            header = block.parse_header(raw)
+            frames = block.frames(raw, header)
+        except DamagedBlockError as error:
+            following = self._scan.entries_from(start + 1, limit=1)
+            end = following[0][0] if following else self._scan.record.length
+            self._report.error(self._where(start, end), str(error))
+            self._checksum = self._ordinal = None
+            return max(1, end - start)
+        where = self._where(start, start + header.raw_bytes)
+        checksum = block.checksum(raw)
+        if self._entries.get((self._key, start), checksum) != checksum:
+            self._report.error(where, "is not the block that the commit chain names")
+        if self._checksum is not None and header.previous != self._checksum:
+            self._report.error(where, "does not follow the block before it")
+        if self._ordinal is not None and header.first_event != self._ordinal:
+            self._report.error(where, f"begins with event {header.first_event}, expected {self._ordinal}")
+        if header.incarnation != self._stream.incarnation or (self._store is not None and header.store != self._store):
+            self._report.error(where, "belongs to another stream or store")
+        events = sum(len(frame.payloads) for frame in frames)
+        if events != header.events:
+            self._report.error(where, f"holds {events} events, its header says {header.events}")
+        for span in header.writers:
+            writers[span.writer] = span.last
+        self._report.blocks += 1
+        self._report.events += events
+        self._checksum, self._ordinal = checksum, header.first_event + events
+        return header.raw_bytes
+
+    def _gap(self, start: int, gap: GapRecord) -> int:
+        count = "an unknown number of" if gap.events is None else str(gap.events)
+        where = self._where(start, start + gap.length)
+        self._report.note(where, f"gap, {gap.reason.name.lower()}: {count} events {gap.detail}".rstrip())
+        self._report.gaps += 1
+        self._checksum = gap.replaces or None
+        known = gap.events is not None and self._ordinal is not None
+        self._ordinal = (self._ordinal or 0) + (gap.events or 0) if known else None
+        return gap.length
+
+    def _end(self, record: SegmentRecord, gaps: int) -> None:
+        where = self._where(record.start, record.length)
+        if self._offset != record.length:
+            self._report.error(where, f"its last entry ends at {self._offset}")
+        if self._checksum is not None and self._checksum != record.checksum and record.length:
+            self._report.error(where, "the table names another block as its last")
+        if self._ordinal is not None and self._ordinal != record.events:
+            self._report.error(where, f"the table counts {record.events} events, there are {self._ordinal}")
+        if gaps != record.gaps:
+            self._report.error(where, f"the table counts {record.gaps} gaps, there are {gaps}")

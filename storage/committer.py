@@ -1,0 +1,282 @@
+"""The committer: a queue of submissions, and the step that makes what waits durable as one commit."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from storage.catalog import Catalog, FamilyRecord, NodeRecord
+from storage.chain import CommitRecord
+from storage.clock import Clock
+from storage.errors import (
+    StorageError,
+    StoreBusyError,
+    StoreClosedError,
+    StoreFailedError,
+    StoreFullError,
+)
+from storage.group import Generations, Group
+from storage.kv.contract import Batch, KeyValueStore
+from storage.ticket import Ticket
+from storage.trace import Trace
+
+QUEUE_BYTES = 64 << 20
+QUEUE_SUBMISSIONS = 100_000
+GROUP_BYTES = 8 << 20
+"""One commit takes about this much; what comes after waits for the next."""
+GENERATION_BYTES = 64 << 20
+SETTLED_BYTES = 128 << 20
+"""So many bytes after a commit, the engine has long moved it out of its log, which it keeps below a quarter of that."""
+
+Take = Callable[[Group, Ticket], None]
+"""Puts one submission into a group, or raises what its ticket is to raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    ticket: Ticket
+    take: Take
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A commit that is built, but not yet durable. It is written with the same bytes however often it takes."""
+
+    group: Group
+    batch: Batch
+    record: CommitRecord
+    written: bool = False
+
+
+class Committer:
+    """Owns the order of commits. `commit` is its only step; one call at a time."""
+
+    def __init__(
+        self, kv: KeyValueStore, catalog: Catalog, clock: Clock, trace: Trace, *, store: UUID, last: CommitRecord | None
+    ) -> None:
+        self._kv = kv
+        self._catalog = catalog
+        self._clock = clock
+        self._trace = trace
+        self._store = store
+        self.opening = 0 if catalog.node is None else catalog.node.opening
+        self.last_commit = 0 if last is None else last.number
+        self._last_checksum = 0 if last is None else last.checksum
+        self._queue: deque[_Submission] = deque()
+        self._queued_bytes = 0
+        self._pending: _Pending | None = None
+        self._failed: StorageError | None = None
+        self._step = threading.Lock()
+        self._queue_changed = threading.Condition()
+        self._committed = threading.Condition()
+        self.owned = False
+        self.blocked: str | None = None
+        self._generation_bytes = {
+            kind: kv.family_bytes(family.name)
+            for kind in ("chain", "telemetry")
+            if (family := catalog.newest_family(kind)) is not None
+        }
+        self._settling: deque[tuple[int, int]] = deque()
+        self._written_bytes = 0
+
+    # producers
+
+    def submit(self, ticket: Ticket, take: Take, size_bytes: int) -> Ticket:
+        """Queue a submission. Raises StoreBusyError with nothing taken, or what ended the store."""
+        with self._queue_changed:
+            if self._failed is not None:
+                raise self._failed
+            full = self._queued_bytes + size_bytes > QUEUE_BYTES or len(self._queue) >= QUEUE_SUBMISSIONS
+            if full and self._queue:
+                why = f": {self.blocked}" if self.blocked else ""
+                raise StoreBusyError(
+                    f"{len(self._queue)} appends wait to be written{why}. Nothing was taken: try again"
+                )
+            self._queue.append(_Submission(ticket, take, size_bytes))
+            self._queued_bytes += size_bytes
+            self._queue_changed.notify()
+        return ticket
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def wait_for_work(self, timeout_s: float) -> bool:
+        """Wait until something is queued. While commits are blocked, wait the whole time: trying again soon is no use."""
+        with self._queue_changed:
+            if self.blocked is not None or (not self._queue and self._failed is None):
+                self._queue_changed.wait(timeout_s)
+            return bool(self._queue) or self._pending is not None
+
+    def wait_for_commit(self, after: int, timeout_s: float) -> int:
+        with self._committed:
+            if self.last_commit <= after and self._failed is None:
+                self._committed.wait(timeout_s)
+            return self.last_commit
+
+    def drive(self) -> bool:
+        """For tickets: take a step where nobody at the top does."""
+        return False if self.owned else self.commit()
+
+    # the step
+
+    def commit(self) -> bool:
+        """Make durable what waits. False where nothing did, or where it can't be now (`blocked` says why)."""
+        with self._step:
+            if self._failed is not None:
+                self._refuse_all(self._failed)
+                return False
+            pending = self._pending or self._build()
+            if pending is None:
+                return False
+            if pending.group.empty:
+                self._acknowledge(pending.group)
+                return True
+            self._pending = pending
+            if not self._persist(pending):
+                return False
+            self._publish(pending)
+            return True
+
+    def _build(self) -> _Pending | None:
+        if not self._queue:
+            return None
+        families: dict[str, FamilyRecord] = {}
+        try:
+            into = self._generations(families)
+        except (StoreFullError, StoreBusyError) as error:
+            self.blocked = str(error)
+            return None
+        submissions: list[_Submission] = []
+        with self._queue_changed:
+            size = 0
+            while self._queue and (not submissions or size + self._queue[0].size_bytes <= GROUP_BYTES):
+                submission = self._queue.popleft()
+                self._queued_bytes -= submission.size_bytes
+                size += submission.size_bytes
+                submissions.append(submission)
+        if not submissions:
+            return None
+        self._trace("commit.building", {"commit": self.last_commit + 1, "submissions": len(submissions)})
+        group = Group(
+            self._catalog, self._clock, store=self._store, opening=self.opening, number=self.last_commit + 1,
+            previous=self._last_checksum, into=into,
+        )  # fmt: skip
+        for submission in submissions:
+            try:
+                submission.take(group, submission.ticket)
+            except StorageError as error:
+                submission.ticket.resolve(error)
+        if group.empty and not families:
+            return _Pending(group, Batch(), CommitRecord(0, 0, 0, group.boot, 0, 0, ()))
+        group.changes.families.update(families)
+        self._settle(group)
+        batch, record = group.finish()
+        return _Pending(group, batch, record)
+
+    def _generations(self, created: dict[str, FamilyRecord]) -> Generations:
+        """The generations to write to. A full one is followed by a fresh one, first named in this commit."""
+        newest: dict[str, FamilyRecord] = {}
+        for kind in ("chain", "telemetry"):
+            family = self._catalog.newest_family(kind)
+            if family is None or self._generation_bytes.get(kind, 0) >= GENERATION_BYTES:
+                family = FamilyRecord(kind, 1 if family is None else family.number + 1, self.last_commit + 1)
+                self._kv.create_family(family.name)
+                self._generation_bytes[kind] = 0
+                created[family.name] = family
+                self._trace("generation.created", {"family": family.name})
+            newest[kind] = family
+        return Generations(newest["chain"].name, newest["telemetry"].name, newest["telemetry"].number)
+
+    def _settle(self, group: Group) -> None:
+        """Move the mark behind which opening need not look for holes in the chain."""
+        settled = None
+        while self._settling and self._written_bytes - self._settling[0][1] >= SETTLED_BYTES:
+            settled = self._settling.popleft()[0]
+        if settled is not None and group.changes.node is None:
+            group.changes.node = NodeRecord(self._store, self.opening, settled)
+
+    def _persist(self, pending: _Pending) -> bool:
+        try:
+            if not pending.written:
+                self._trace("commit.writing", {"commit": pending.record.number})
+                self._kv.write(pending.batch)
+                pending.written = True
+            self._trace("commit.written", {"commit": pending.record.number})
+            self._kv.sync()
+        except (StoreFullError, StoreBusyError) as error:
+            self.blocked = str(error)
+            return False
+        except (StoreFailedError, StoreClosedError) as error:
+            self._fail(error)
+            return False
+        self._trace("commit.synced", {"commit": pending.record.number})
+        self.blocked = None
+        return True
+
+    def _publish(self, pending: _Pending) -> None:
+        record, group = pending.record, pending.group
+        self._catalog.apply(group.changes)
+        self._last_checksum = record.checksum
+        self._pending = None
+        for family, key, value in pending.batch.puts:
+            kind = family.split("-")[0]
+            if kind in self._generation_bytes:
+                self._generation_bytes[kind] += len(key) + len(value)
+        size = pending.batch.size_bytes
+        if not self._settling or self._written_bytes + size - self._settling[-1][1] >= SETTLED_BYTES // 16:
+            self._settling.append((record.number, self._written_bytes))
+        self._written_bytes += size
+        if group.changes.node is not None:
+            self.opening = group.changes.node.opening
+        with self._committed:
+            self.last_commit = record.number
+            self._committed.notify_all()
+        self._acknowledge(group)
+
+    @staticmethod
+    def _acknowledge(group: Group) -> None:
+        for ticket, receipt in group.outcomes:
+            ticket.resolve(receipt)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No commit is taken inside."""
+        with self._step:
+            yield
+
+    # the end
+
+    def close(self) -> None:
+        """Refuse what still waits. Nothing that was acknowledged depends on it."""
+        with self._step:
+            self._fail(StoreClosedError("the store was closed before this was on disk"))
+
+    def _fail(self, error: StorageError) -> None:
+        self._failed = error
+        self.blocked = str(error)
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            for ticket, _ in pending.group.outcomes:
+                ticket.resolve(error)
+        self._refuse_all(error)
+        with self._committed:
+            self._committed.notify_all()
+
+    def _refuse_all(self, error: StorageError) -> None:
+        with self._queue_changed:
+            waiting = list(self._queue)
+            self._queue.clear()
+            self._queued_bytes = 0
+            self._queue_changed.notify_all()
+        for submission in waiting:
+            submission.ticket.resolve(error)
+
+    def refuse_to_open(self) -> None:
+        """For opening: the first commit could not be written. Raises what stands in its way."""
+        raise self._failed or StoreFullError(self.blocked or "the first commit of this opening could not be written")

@@ -1,0 +1,188 @@
+"""Event frames: one or more events that share everything but payload and time, as bytes.
+
+Layout, big endian: length u32 (of the whole frame), flags u8, zero u8, key bytes u16, events u32, captured i64 (boot
+clock, ns, of the first event), writer u16 (place in the block's table of writers + 1, 0: none), content type bytes u16,
+header bytes u32, number u64 (of the first event) · key · content type · headers · payload lengths u32 each (one only if
+all are equal; none for a single event) · capture times i64 each as offsets from the first (only if given) · payloads.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from storage.errors import DamagedBlockError
+from storage.model import Frame, Headers
+
+_HEAD = struct.Struct(">IBBHIqHHIQ")
+_U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
+_UNIFORM = 1
+_TIMED = 2
+
+FRAME_TARGET_BYTES = 512 << 10
+"""A longer run of events is cut into frames of about this size, so that a reader never unpacks much more."""
+_FRAME_EVENTS = 65_536
+
+
+def split(frame: Frame) -> Iterator[Frame]:
+    """`frame` cut into frames that fit a block. A single event is never cut."""
+    total = sum(map(len, frame.payloads))
+    if total <= FRAME_TARGET_BYTES and len(frame.payloads) <= _FRAME_EVENTS:
+        yield frame
+        return
+    start = size = 0
+    for index, payload in enumerate(frame.payloads):
+        if index > start and (size + len(payload) > FRAME_TARGET_BYTES or index - start >= _FRAME_EVENTS):
+            yield part(frame, start, index)
+            start, size = index, 0
+        size += len(payload)
+    yield part(frame, start, len(frame.payloads))
+
+
+def part(frame: Frame, start: int, stop: int) -> Frame:
+    """The events [start, stop) of `frame`, with their numbers and times."""
+    if start == 0 and stop == len(frame.payloads):
+        return frame
+    times = frame.times_ns[start:stop] if frame.times_ns is not None else None
+    return Frame(
+        frame.payloads[start:stop],
+        frame.routing_key,
+        frame.content_type,
+        frame.headers,
+        times[0] if times else frame.captured_ns,
+        times,
+        frame.writer,
+        None if frame.number is None else frame.number + start,
+    )
+
+
+def encode_headers(headers: Headers) -> bytes:
+    """Name and value of each header, each behind its length (u16, u32)."""
+    pieces = []
+    for name, value in headers:
+        encoded = name.encode()
+        pieces += [_U16.pack(len(encoded)), encoded, _U32.pack(len(value)), value]
+    return b"".join(pieces)
+
+
+def decode_headers(raw: bytes) -> Headers:
+    headers = []
+    at = 0
+    while at < len(raw):
+        name_end = at + 2 + _U16.unpack_from(raw, at)[0]
+        value_end = name_end + 4 + _U32.unpack_from(raw, name_end)[0]
+        headers.append((raw[at + 2 : name_end].decode(), raw[name_end + 4 : value_end]))
+        at = value_end
+    return tuple(headers)
+
+
+def encode(frame: Frame, writer_place: int, now_ns: int) -> bytes:
+    """`frame` as bytes. `writer_place` counts from 1 (0: no writer); `now_ns` stands in for a missing capture time."""
+    payloads = frame.payloads
+    count = len(payloads)
+    flags = 0
+    lengths = b""
+    if count > 1:
+        sizes = array("I", map(len, payloads))
+        if min(sizes) == max(sizes):
+            flags |= _UNIFORM
+            sizes = sizes[:1]
+        lengths = _big_endian(sizes)
+    captured = now_ns if frame.captured_ns is None else frame.captured_ns
+    times = b""
+    if frame.times_ns is not None:
+        captured = frame.times_ns[0]
+        if count > 1:
+            flags |= _TIMED
+            times = _big_endian(array("q", [time - captured for time in frame.times_ns]))
+    key = frame.routing_key.encode()
+    content_type = frame.content_type.encode()
+    headers = encode_headers(frame.headers)
+    payload = payloads[0] if count == 1 else b"".join(payloads)
+    size = _HEAD.size + len(key) + len(content_type) + len(headers) + len(lengths) + len(times) + len(payload)
+    number = 0 if frame.number is None else frame.number
+    head = _HEAD.pack(size, flags, 0, len(key), count, captured, writer_place, len(content_type), len(headers), number)
+    return b"".join((head, key, content_type, headers, lengths, times, payload))
+
+
+def _big_endian(values: array[int]) -> bytes:
+    if sys.byteorder == "little":
+        values.byteswap()
+    return values.tobytes()
+
+
+def _from_big_endian(code: str, raw: bytes) -> array[int]:
+    values: array[int] = array(code)
+    values.frombytes(raw)
+    if sys.byteorder == "little":
+        values.byteswap()
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """A frame as read: where it starts in its block's body, its length there, and its events."""
+
+    at: int
+    length: int
+    payloads: Sequence[bytes]
+    times_ns: Sequence[int]
+    routing_key: str
+    content_type: str
+    headers: Headers
+    writer_place: int
+    number: int
+
+
+def decode_all(body: bytes) -> list[DecodedFrame]:
+    """Every frame of a block's body, in order. Raises DamagedBlockError where they do not add up."""
+    frames = []
+    at = 0
+    try:
+        while at < len(body):
+            frame = _decode(body, at)
+            frames.append(frame)
+            at += frame.length
+    except (struct.error, UnicodeDecodeError, ValueError) as error:
+        raise DamagedBlockError(f"a frame at byte {at} of a block does not parse: {error}") from error
+    return frames
+
+
+def _decode(body: bytes, at: int) -> DecodedFrame:
+    size, flags, _, key_bytes, count, captured, place, type_bytes, header_bytes, number = _HEAD.unpack_from(body, at)
+    end = at + size
+    if end > len(body) or size < _HEAD.size or count < 1:
+        raise ValueError(f"length {size}, {count} events")
+    cursor = at + _HEAD.size
+    key = body[cursor : cursor + key_bytes].decode()
+    cursor += key_bytes
+    content_type = body[cursor : cursor + type_bytes].decode()
+    cursor += type_bytes
+    headers = decode_headers(body[cursor : cursor + header_bytes]) if header_bytes else ()
+    cursor += header_bytes
+    sizes: Sequence[int] = ()
+    if flags & _UNIFORM:
+        sizes = [_U32.unpack_from(body, cursor)[0]] * count
+        cursor += 4
+    elif count > 1:
+        sizes = _from_big_endian("I", body[cursor : cursor + 4 * count])
+        cursor += 4 * count
+    if flags & _TIMED:
+        times: Sequence[int] = [captured + t for t in _from_big_endian("q", body[cursor : cursor + 8 * count])]
+        cursor += 8 * count
+    else:
+        times = [captured] * count
+    if count == 1:
+        payloads = [body[cursor:end]]
+    else:
+        if cursor + sum(sizes) != end:
+            raise ValueError("payload lengths do not add up to the frame's")
+        payloads = []
+        for length in sizes:
+            payloads.append(body[cursor : cursor + length])
+            cursor += length
+    return DecodedFrame(at, size, payloads, times, key, content_type, headers, place, number)

@@ -1,0 +1,341 @@
+"""Builds one commit out of the submissions that wait: what is refused, what is stored already, what is written where.
+
+A submission is looked at whole before anything of it is taken, so one that is refused leaves no trace in the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
+
+from storage import block, keys
+from storage.block import BLOCK_TARGET_BYTES, WriterSpan
+from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord
+from storage.chain import BLOCK, UNKNOWN_EVENTS, ChainEntry, CommitRecord
+from storage.clock import Clock
+from storage.codec import seal
+from storage.errors import ConditionFailedError, StorageError, UnknownStreamError, WriterNumberGapError
+from storage.frame import encode, part, split
+from storage.keys import DEFAULT, SegmentKey
+from storage.kv.contract import Batch
+from storage.model import (
+    MAX_WRITERS_PER_STREAM,
+    Append,
+    Frame,
+    KeyRange,
+    Position,
+    Receipt,
+    StreamConfig,
+    key_point,
+)
+from storage.ticket import Ticket
+
+CLOCK_STEP_NS = 500_000_000
+"""When wall and boot clock have moved this far apart, the boot's offset is written anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """The generations that a commit writes to."""
+
+    chain: str
+    telemetry: str
+    telemetry_number: int
+
+
+class SegmentBuilder:
+    """Grows one segment by blocks within one commit."""
+
+    def __init__(self, group: Group, stream: StreamRecord, key: SegmentKey, record: SegmentRecord) -> None:
+        self._group = group
+        self._stream = stream
+        self.key = key
+        self.record = record
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._events = 0
+        self._captured = (0, 0)
+        self._writers: dict[str, tuple[int, int, int]] = {}
+
+    @property
+    def touched(self) -> bool:
+        """Whether this commit adds anything to the segment."""
+        return bool(self._frames) or self.record.last_commit == self._group.number
+
+    @property
+    def length(self) -> int:
+        """Where the next frame will stand."""
+        return self.record.length + self._size
+
+    def begin_at(self, offset: int) -> None:
+        """Begin a mirrored segment whose head was given up before it was first mirrored."""
+        self.record = replace(self.record, start=offset, length=offset)
+
+    def add(self, frame: Frame) -> int:
+        """Append a frame; its offset."""
+        if self._size >= BLOCK_TARGET_BYTES:
+            self.finish_block()
+        count = len(frame.payloads)
+        place = 0
+        if frame.writer is not None:
+            first = frame.number or 0
+            place, known, _ = self._writers.get(frame.writer, (len(self._writers) + 1, first, 0))
+            self._writers[frame.writer] = (place, known, first + count - 1)
+        now_ns = self._group.now_ns
+        raw = encode(frame, place, now_ns)
+        earliest = frame.times_ns[0] if frame.times_ns else now_ns if frame.captured_ns is None else frame.captured_ns
+        latest = frame.times_ns[-1] if frame.times_ns else earliest
+        self._captured = (
+            min(self._captured[0], earliest) if self._frames else earliest,
+            max(self._captured[1], latest) if self._frames else latest,
+        )
+        offset = self.length
+        self._frames.append(raw)
+        self._size += len(raw)
+        self._events += count
+        return offset
+
+    def finish_block(self) -> None:
+        """Make what was added so far a block."""
+        if not self._frames:
+            return
+        raw = block.encode(
+            store=self._group.store,
+            incarnation=self._stream.incarnation,
+            stream=self._stream.name,
+            segment=self.key.segment,
+            epoch=self.key.epoch,
+            commit=self._group.number,
+            previous=self.record.checksum,
+            first_event=self.record.events,
+            events=self._events,
+            boot=self._group.boot,
+            appended_ns=self._group.now_ns,
+            captured_ns=self._captured,
+            writers=tuple(WriterSpan(name, first, last) for name, (_, first, last) in self._writers.items()),
+            body=b"".join(self._frames),
+        )
+        self.add_raw(BLOCK, raw, self._size, self._events, block.checksum(raw))
+        self._frames, self._size, self._events, self._writers = [], 0, 0, {}
+
+    def add_raw(self, kind: int, raw: bytes, length: int, events: int, checksum: int) -> None:
+        """Append a block or gap record as it is. A gap's `checksum` is the one that the next block names."""
+        self._group.put_entry(self.key, self.record.length, kind, raw, length, events, checksum)
+        self.record = replace(
+            self.record,
+            length=self.record.length + length,
+            events=self.record.events + (0 if events == UNKNOWN_EVENTS else events),
+            checksum=checksum,
+            last_commit=self._group.number,
+            gaps=self.record.gaps + (kind != BLOCK),
+        )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a submission would change, before it is taken."""
+
+    frames: list[list[tuple[StreamRecord, SegmentLayout, Frame]]] = field(default_factory=list)
+    writers: dict[tuple[int, str], int] = field(default_factory=dict)
+    duplicates: int = 0
+
+
+class Group:
+    """One commit in the making."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        *,
+        store: UUID,
+        opening: int,
+        number: int,
+        previous: int,
+        into: Generations,
+    ) -> None:
+        self.catalog = catalog
+        self.store = store
+        self.opening = opening
+        self.number = number
+        self.into = into
+        self.boot = clock.boot_id
+        self.now_ns = clock.boot_ns()
+        self.wall_ns = clock.wall_ns()
+        self.changes = Changes()
+        self.outcomes: list[tuple[Ticket, Receipt]] = []
+        self._previous = previous
+        self._entries: list[ChainEntry] = []
+        self._blocks: list[tuple[bytes, bytes]] = []
+        self._builders: dict[SegmentKey, SegmentBuilder] = {}
+        self._label_boot()
+
+    def _label_boot(self) -> None:
+        offset = self.wall_ns - self.now_ns
+        known = self.catalog.boots.get(self.boot)
+        if known is None or abs(known.wall_offset_ns - offset) > CLOCK_STEP_NS:
+            self.changes.boots[self.boot] = self.catalog.boot_numbered(self.boot, offset)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of what came in needs writing."""
+        changes = self.changes
+        tables = (changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node)
+        touched = any(builder.touched for builder in self._builders.values())
+        return not (touched or self._entries or any(tables))
+
+    # what is there, this commit's own changes included
+
+    def stream(self, name: str) -> StreamRecord | None:
+        return self.changes.streams.get(name) or self.catalog.streams.get(name)
+
+    def builder(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentBuilder:
+        key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        if key not in self._builders:
+            record = self.catalog.segments.get(key, SegmentRecord())
+            self._builders[key] = SegmentBuilder(self, stream, key, record)
+        return self._builders[key]
+
+    def length(self, stream: StreamRecord, layout: SegmentLayout) -> int:
+        key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        if key in self._builders:
+            return self._builders[key].length
+        return self.catalog.segments.get(key, SegmentRecord()).length
+
+    def last_number(self, stream: StreamRecord, writer: str) -> int | None:
+        last = self.changes.writers.get((stream.number, writer))
+        return last if last is not None else self.catalog.writers.get(stream.number, {}).get(writer)
+
+    # taking submissions
+
+    def create_stream(
+        self,
+        name: str,
+        config: StreamConfig,
+        *,
+        incarnation: UUID | None = None,
+        origin: tuple[str, str] | None = None,
+        layout: tuple[SegmentLayout, ...] = (SegmentLayout(0, 0, KeyRange()),),
+    ) -> StreamRecord:
+        number = 1 + max((*self.catalog.by_number, *(s.number for s in self.changes.streams.values())), default=0)
+        record = StreamRecord(number, name, incarnation or uuid4(), config, origin, layout)
+        self.changes.streams[name] = record
+        return record
+
+    def take(self, ticket: Ticket, appends: Sequence[Append], cursors: Mapping[str, bytes]) -> None:
+        """Take a submission whole. Raises, with nothing taken, what its ticket is to raise."""
+        plan = _Plan()
+        for append in appends:
+            plan.frames.append(self._plan(append, plan))
+        positions: list[Position | None] = []
+        stored = 0
+        for frames in plan.frames:
+            first: Position | None = None
+            for stream, layout, frame in frames:
+                builder = self.builder(stream, layout)
+                for piece in split(frame):
+                    offset = builder.add(piece)
+                    first = first or Position(layout.segment, layout.epoch, offset)
+                stored += len(frame.payloads)
+            positions.append(first)
+        self.changes.writers.update(plan.writers)
+        self.changes.cursors.update(cursors)
+        self.outcomes.append((ticket, Receipt(self.number, tuple(positions), stored, plan.duplicates)))
+
+    def _plan(self, append: Append, plan: _Plan) -> list[tuple[StreamRecord, SegmentLayout, Frame]]:
+        stream = self.stream(append.stream)
+        if stream is None:
+            raise UnknownStreamError(f"there is no stream {append.stream!r}: create it first")
+        if stream.origin is not None:
+            raise StorageError(
+                f"{append.stream!r} is mirrored from node {stream.origin[0]!r}: only that node writes it"
+            )
+        if append.expected_length is not None:
+            length = self.length(stream, stream.layout[0])
+            if length != append.expected_length:
+                raise ConditionFailedError(f"{append.stream!r} is {length} bytes long, not {append.expected_length}")
+        planned = []
+        for frame in append.frames:
+            fresh = self._fresh(stream, frame, plan)
+            if fresh is not None:
+                planned.append((stream, self._route(stream, fresh.routing_key), fresh))
+        return planned
+
+    @staticmethod
+    def _route(stream: StreamRecord, routing_key: str) -> SegmentLayout:
+        point = key_point(routing_key)
+        return next(layout for layout in reversed(stream.layout) if point in layout.keys)
+
+    def _fresh(self, stream: StreamRecord, frame: Frame, plan: _Plan) -> Frame | None:
+        """What of `frame` its writer's numbers say is not stored yet."""
+        count = len(frame.payloads)
+        if count == 0:
+            return None
+        if frame.writer is None:
+            return frame
+        key = (stream.number, frame.writer)
+        last = plan.writers.get(key)
+        if last is None:
+            last = self.last_number(stream, frame.writer)
+        first = frame.number or 0
+        if last is not None and first > last + 1:
+            raise WriterNumberGapError(
+                f"writer {frame.writer!r} of {stream.name!r} sends number {first} after {last}: "
+                f"number {last + 1} is missing; send it first"
+            )
+        known = 0 if last is None else min(count, max(0, last + 1 - first))
+        plan.duplicates += known
+        if known == count:
+            return None
+        plan.writers[key] = first + count - 1
+        return part(frame, known, count)
+
+    # writing it down
+
+    def put_entry(
+        self, key: SegmentKey, start: int, kind: int, raw: bytes, length: int, events: int, checksum: int
+    ) -> None:
+        generation = self.into.telemetry_number
+        self._entries.append(
+            ChainEntry(key.stream, key.segment, key.epoch, kind, generation, start, length, events, checksum)
+        )
+        self._blocks.append((keys.block(key, start), raw))
+        if (
+            self.catalog.generation_of(key, start) != generation
+            and (key, generation) not in self.changes.segment_starts
+        ):
+            self.changes.segment_starts[key, generation] = start
+
+    def finish(self) -> tuple[Batch, CommitRecord]:
+        """The batch that makes all of it durable, and its record in the chain."""
+        for key, builder in self._builders.items():
+            if not builder.touched:
+                continue
+            builder.finish_block()
+            self.changes.segments[key] = builder.record
+        self._forget_writers()
+        record = CommitRecord(
+            self.number, self._previous, self.opening, self.boot, self.now_ns, self.wall_ns, tuple(self._entries)
+        )
+        batch = Batch()
+        batch.put(self.into.chain, keys.chain(self.number), record.encode())
+        for block_key, raw in self._blocks:
+            batch.put(self.into.telemetry, block_key, raw)
+        for key_bytes, payload in self.changes.entries():
+            batch.put(DEFAULT, key_bytes, seal(key_bytes, self.number, payload))
+        for stream_number, writer in self.changes.forgotten:
+            batch.delete(DEFAULT, keys.writer(stream_number, writer))
+        return batch, record
+
+    def _forget_writers(self) -> None:
+        """Keep each stream's table of writers within its bound: those silent longest go first."""
+        touched: dict[int, set[str]] = {}
+        for stream_number, writer in self.changes.writers:
+            touched.setdefault(stream_number, set()).add(writer)
+        for stream_number, writers in touched.items():
+            known = self.catalog.writers.get(stream_number, {})
+            surplus = len(known) + sum(w not in known for w in writers) - MAX_WRITERS_PER_STREAM
+            if surplus > 0:
+                silent = [writer for writer in known if writer not in writers][:surplus]
+                self.changes.forgotten += [(stream_number, writer) for writer in silent]

@@ -1,0 +1,91 @@
+"""What the store asks of an engine. Engines translate their own errors into `storage.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Item = tuple[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Changes that take effect together or not at all."""
+
+    puts: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    deletes: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def put(self, family: str, key: bytes, value: bytes) -> None:
+        self.puts.append((family, key, value))
+
+    def delete(self, family: str, key: bytes) -> None:
+        self.deletes.append((family, key))
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(key) + len(value) for _, key, value in self.puts)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvidence:
+    """What an engine's log still holds that the engine itself would skip, found before it was opened.
+
+    `damage` says in words what was hit. `puts` are all key-value pairs that could be read from the logs, oldest first,
+    each to be judged by its own checksum; their families are not known.
+    """
+
+    damage: tuple[str, ...] = ()
+    puts: tuple[Item, ...] = ()
+
+
+class KeyValueStore(Protocol):
+    """Keys are ordered bytewise. A write is visible at once and durable after the next `sync`.
+
+    After a crash a prefix of the writes is found, at least up to the last sync, each batch whole.
+    """
+
+    @property
+    def evidence(self) -> LogEvidence:
+        """What was found in the logs when this was opened. Empty where nothing was damaged."""
+
+    def families(self) -> list[str]:
+        """Names of the families, `default` among them."""
+
+    def create_family(self, name: str) -> None:
+        """Durable when it returns. A family that exists is left as it is."""
+
+    def drop_family(self, name: str) -> None:
+        """Gone, with its space, when it returns (space within seconds)."""
+
+    def family_bytes(self, name: str) -> int:
+        """About how much the family takes, in memory and on disk."""
+
+    def write(self, batch: Batch) -> None:
+        """Atomic; never waits for space. Raises StoreFullError or StoreBusyError (nothing written, may be repeated)."""
+
+    def sync(self) -> None:
+        """Everything written is on disk when it returns. Raises StoreFullError (may be repeated), StoreFailedError."""
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        """Raises DamagedBlockError where the engine can't read the place."""
+
+    def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        """In the order asked."""
+
+    def scan(
+        self, family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20
+    ) -> list[Item]:
+        """Items from `start` up to and without `stop`, in order: a bounded step, at least one item where there is one.
+
+        Raises DamagedBlockError where the engine can't read on and has found nothing before.
+        """
+
+    def last_before(self, family: str, start: bytes, stop: bytes) -> Item | None:
+        """The last item in [start, stop)."""
+
+    def disk_bytes(self) -> int:
+        """Everything that it takes on disk now, logs included."""
+
+    def close(self) -> None:
+        """What was synced stays; what was only written may not."""

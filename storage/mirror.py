@@ -1,0 +1,86 @@
+"""Mirroring as the store sees it: what one unit of replication is, and what a store says it holds of a node.
+
+A unit is a run of whole local commits, cut down to some streams. It is applied in one atomic write, and only where it
+continues exactly what is held: the same store, no older opening of it, the same incarnation of each stream, the same
+last commit, the same length. So a resend is a no-op, a lost reply is harmless, and what is held is the whole state of
+the protocol. Entries go over as the bytes that lie on disk, at the offsets they have there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """A boot of the origin: wall time of an event of that boot is its boot clock plus `wall_offset_ns`."""
+
+    id: UUID
+    number: int
+    wall_offset_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A block or a gap record of a segment, verbatim, and where it stands. Lengths and offsets in bytes."""
+
+    segment: int
+    epoch: int
+    start: int
+    length: int
+    events: int
+    commit: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stream's share of a unit: its entries of the commits in (`after`, `through`], in order."""
+
+    stream: str
+    incarnation: UUID
+    config: bytes
+    after: int
+    through: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is put upstream at once. `store` and `opening` say whose commits these are."""
+
+    node: str
+    store: UUID
+    opening: int
+    boots: tuple[Boot, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(entry.raw) for part in self.parts for entry in part.entries)
+
+    @property
+    def events(self) -> int:
+        return sum(entry.events for part in self.parts for entry in part.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of one stream of a node: all of it up to commit `through`; its open segment ends at `length`.
+
+    `incarnation` is the stream's: another one is another stream under an old name.
+    """
+
+    incarnation: UUID
+    through: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a store holds of a node. `store` is None for a node never seen. Streams by the node's own names."""
+
+    store: UUID | None
+    opening: int
+    streams: dict[str, Held] = field(default_factory=dict)

@@ -1,0 +1,280 @@
+"""Both ends of mirroring: cutting the next unit out of the commit chain, and taking one into a commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from uuid import UUID
+
+from storage import block, keys
+from storage.catalog import Catalog, MirrorRecord, SegmentLayout, SegmentRecord, StreamRecord
+from storage.chain import BLOCK, GAP, GAP_MAGIC, ChainEntry, CommitRecord, GapRecord
+from storage.errors import ConditionFailedError, DamagedBlockError, OriginRefusedError
+from storage.group import Group
+from storage.keys import SegmentKey
+from storage.kv.contract import KeyValueStore
+from storage.mirror import Boot, Entry, Held, Holdings, Part, Unit
+from storage.model import GapReason, KeyRange, Receipt, StreamConfig
+from storage.reading import SegmentScan
+from storage.ticket import Ticket
+
+_COMMITS_AT_ONCE = 1000
+
+
+class UnitCutter:
+    """Cuts units for one upstream out of what is durable here."""
+
+    def __init__(self, kv: KeyValueStore, catalog: Catalog, store: UUID, node: str) -> None:
+        self._kv = kv
+        self._catalog = catalog
+        self._store = store
+        self._node = node
+
+    def next_unit(
+        self, held: Mapping[str, Held], wanted: Callable[[str], bool], last_commit: int, max_bytes: int
+    ) -> Unit | None:
+        """The oldest whole commits that `held` is behind with, of the streams that are wanted. None: nothing is."""
+        behind: dict[int, tuple[StreamRecord, int]] = {}
+        begin = last_commit + 1
+        for stream in list(self._catalog.streams.values()):
+            if not wanted(stream.name):
+                continue
+            through = self._held_through(stream, held.get(stream.name), last_commit)
+            newest = max((self._record(stream, layout).last_commit for layout in stream.layout), default=0)
+            if newest > through:
+                behind[stream.number] = (stream, through)
+                begin = min(begin, self._next_commit(stream, held.get(stream.name), through))
+        entries: dict[int, list[Entry]] = {}
+        last: dict[int, int] = {}
+        size = 0
+        boots: dict[UUID, Boot] = {}
+        for commit in self._commits(begin, last_commit):
+            mine = [e for e in commit.entries if e.stream in behind and commit.number > behind[e.stream][1]]
+            if mine and size >= max_bytes:
+                break
+            for entry in mine:
+                raw = self._raw(entry, commit.number)
+                size += len(raw)
+                entries.setdefault(entry.stream, []).append(
+                    Entry(entry.segment, entry.epoch, entry.start, entry.length, entry.events, commit.number, raw)
+                )
+                last[entry.stream] = commit.number
+                self._note_boot(raw, boots)
+        if not entries:
+            return None
+        parts = [
+            Part(
+                behind[number][0].name,
+                behind[number][0].incarnation,
+                behind[number][0].config.to_json(),
+                behind[number][1],
+                last[number],
+                tuple(of_stream),
+            )
+            for number, of_stream in entries.items()
+        ]
+        opening = 0 if self._catalog.node is None else self._catalog.node.opening
+        return Unit(self._node, self._store, opening, tuple(boots.values()), tuple(parts))
+
+    def _held_through(self, stream: StreamRecord, held: Held | None, last_commit: int) -> int:
+        if held is None:
+            return 0
+        if held.incarnation != stream.incarnation:
+            raise OriginRefusedError(
+                f"upstream holds another stream under the name {stream.name!r}: it was made anew here. "
+                "Give the stream another name"
+            )
+        if held.through > last_commit:
+            raise OriginRefusedError(
+                f"upstream holds {stream.name!r} up to commit {held.through}, this store ends at {last_commit}: it is "
+                "an older copy of itself, or has lost its newest commits. Give this gateway another [node] name"
+            )
+        return held.through
+
+    def _record(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentRecord:
+        return self._catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord())
+
+    def _next_commit(self, stream: StreamRecord, held: Held | None, through: int) -> int:
+        """The commit that wrote what comes next: asked of the entry there, so that the chain need not be searched."""
+        layout = stream.layout[-1]
+        key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        scan = SegmentScan(self._kv, self._catalog, key)
+        entry = scan.entry_at(scan.record.start if held is None else held.length)
+        if stream.origin is None and entry is not None:
+            try:
+                gap = entry[1][:4] == GAP_MAGIC
+                commit = GapRecord.decode(entry[1]).commit if gap else block.parse_header(entry[1]).commit
+                return max(commit, through + 1)
+            except DamagedBlockError:
+                pass
+        return through + 1
+
+    def _commits(self, begin: int, last_commit: int) -> Iterator[CommitRecord]:
+        while begin <= last_commit:
+            family = self._catalog.chain_family_of(begin)
+            if family is None:
+                return
+            items = self._kv.scan(family.name, keys.chain(begin), keys.chain(last_commit + 1), limit=_COMMITS_AT_ONCE)
+            if not items:
+                later = [f.first for f in self._catalog.families.values() if f.kind == "chain" and f.first > begin]
+                if not later:
+                    return
+                begin = min(later)
+                continue
+            for _, raw in items:
+                record = CommitRecord.decode(raw)
+                yield record
+                begin = record.number + 1
+
+    def _raw(self, entry: ChainEntry, commit: int) -> bytes:
+        """What is stored for a chain entry; a gap record where it is damaged."""
+        key = keys.block(SegmentKey(entry.stream, entry.segment, entry.epoch), entry.start)
+        why = "nothing is stored there"
+        try:
+            raw = self._kv.get(f"telemetry-{entry.generation:08d}", key)
+            if raw is not None and raw[:4] == GAP_MAGIC:
+                GapRecord.decode(raw)
+                return raw
+            if raw is not None:
+                block.verify(raw, block.parse_header(raw))
+                return raw
+        except DamagedBlockError as error:
+            why = str(error)
+        return GapRecord(GapReason.DAMAGED, entry.length, entry.events, commit, entry.checksum, why).encode()
+
+    def _note_boot(self, raw: bytes, boots: dict[UUID, Boot]) -> None:
+        if raw[:4] == block.MAGIC:
+            boot = self._catalog.boots.get(block.parse_header(raw).boot)
+            if boot is not None:
+                boots[boot.id] = boot
+
+
+def holdings(catalog: Catalog, node: str) -> Holdings:
+    """What is held of a node, durable."""
+    mirror = catalog.mirrors.get(node)
+    streams: dict[str, Held] = {}
+    for stream in list(catalog.streams.values()):
+        if stream.origin is not None and stream.origin[0] == node:
+            layout = stream.layout[-1]
+            record = catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord())
+            streams[stream.origin[1]] = Held(stream.incarnation, catalog.throughs.get(stream.number, 0), record.length)
+    return Holdings(None if mirror is None else mirror.store, 0 if mirror is None else mirror.opening, streams)
+
+
+def check_origin(known: MirrorRecord | None, node: str, store: UUID, opening: int, streams: int) -> None:
+    """Raises OriginRefusedError unless this opening of this store may speak for the node."""
+    if known is None:
+        return
+    if known.store != store:
+        raise OriginRefusedError(
+            f"node {node!r} is known here as store {known.store} ({streams} streams); this is store {store}. "
+            "A store that was wiped or replaced is a new node: give this gateway another [node] name, "
+            f"for example {node + '-2'!r}. What was mirrored from the old one stays"
+        )
+    if opening < known.opening:
+        raise OriginRefusedError(
+            f"node {node!r} was last heard as opening {known.opening} of store {store}; this is opening {opening}: an "
+            "older copy of the store. Bring the newer one back, or give this gateway another [node] name"
+        )
+
+
+def take_unit(group: Group, ticket: Ticket, unit: Unit) -> None:
+    """Put a unit into a commit. Raises OriginRefusedError, ConditionFailedError, DamagedBlockError with nothing taken."""
+    catalog = group.catalog
+    known = group.changes.mirrors.get(unit.node) or catalog.mirrors.get(unit.node)
+    check_origin(known, unit.node, unit.store, unit.opening, len(unit.parts))
+    taken = [part for part in unit.parts if _continues(group, unit, part)]
+    duplicates = sum(entry.events for part in unit.parts if part not in taken for entry in part.entries)
+    if known is None or known.opening != unit.opening:
+        group.changes.mirrors[unit.node] = MirrorRecord(unit.store, unit.opening)
+    for boot in unit.boots:
+        held = catalog.boots.get(boot.id)
+        if held is None or held.wall_offset_ns != boot.wall_offset_ns:
+            group.changes.boots[boot.id] = catalog.boot_numbered(boot.id, boot.wall_offset_ns)
+    for part in taken:
+        _take_part(group, unit, part)
+    stored = sum(entry.events for part in taken for entry in part.entries)
+    group.outcomes.append((ticket, Receipt(group.number, (), stored, duplicates)))
+
+
+def _continues(group: Group, unit: Unit, part: Part) -> bool:
+    """Whether a part is to be taken: False where it is held already. Raises where it does not continue what is held."""
+    name = f"{unit.node}/{part.stream}"
+    stream = group.stream(name)
+    if stream is not None and (stream.origin != (unit.node, part.stream) or stream.incarnation != part.incarnation):
+        raise OriginRefusedError(
+            f"{name!r} here is another stream than the one sent: it was made anew at the gateway, or is written locally. "
+            "Give the stream another name at the gateway"
+        )
+    through = 0
+    if stream is not None:
+        through = group.changes.throughs.get(stream.number, group.catalog.throughs.get(stream.number, 0))
+    if part.through <= through:
+        return False
+    if part.after != through:
+        raise ConditionFailedError(f"{name!r} is held up to commit {through}; what was sent continues {part.after}")
+    lengths: dict[tuple[int, int], int] = {}
+    checksums: dict[tuple[int, int], int] = {}
+    for entry in part.entries:
+        at = (entry.segment, entry.epoch)
+        if stream is None and at != (part.entries[0].segment, part.entries[0].epoch):
+            raise ConditionFailedError(f"{name!r} has no segment {entry.segment}.{entry.epoch} here")
+        if at not in lengths and stream is not None:
+            builder = group.builder(stream, _layout(stream, entry))
+            lengths[at], checksums[at] = builder.length, builder.record.checksum
+        if at in lengths and entry.start != lengths[at]:
+            raise ConditionFailedError(
+                f"{name!r} is {lengths[at]} bytes long here; what was sent begins at {entry.start}"
+            )
+        length, previous, checksum = _measure(entry)
+        if length != entry.length:
+            raise DamagedBlockError(f"an entry of {name!r} at {entry.start} is {length} bytes, not {entry.length}")
+        if at in checksums and previous is not None and checksums[at] not in (0, previous):
+            raise ConditionFailedError(f"{name!r} at {entry.start} does not follow the block that is held before it")
+        lengths[at], checksums[at] = entry.start + entry.length, checksum
+    return True
+
+
+def _layout(stream: StreamRecord, entry: Entry) -> SegmentLayout:
+    for layout in stream.layout:
+        if (layout.segment, layout.epoch) == (entry.segment, entry.epoch):
+            return layout
+    raise ConditionFailedError(f"{stream.name!r} has no segment {entry.segment}.{entry.epoch} here")
+
+
+def _measure(entry: Entry) -> tuple[int, int | None, int]:
+    """`(length, checksum of the block before or None, checksum)` of an entry. Raises DamagedBlockError."""
+    if entry.raw[:4] == GAP_MAGIC:
+        gap = GapRecord.decode(entry.raw)
+        return gap.length, None, gap.replaces
+    header = block.parse_header(entry.raw)
+    block.verify(entry.raw, header)
+    return header.raw_bytes, header.previous, block.checksum(entry.raw)
+
+
+def _take_part(group: Group, unit: Unit, part: Part) -> None:
+    stream = group.stream(f"{unit.node}/{part.stream}")
+    if stream is None:
+        first = part.entries[0]
+        layout = SegmentLayout(first.segment, first.epoch, KeyRange())
+        config = StreamConfig.from_json(part.config)
+        stream = group.create_stream(
+            f"{unit.node}/{part.stream}",
+            config,
+            incarnation=part.incarnation,
+            origin=(unit.node, part.stream),
+            layout=(layout,),
+        )
+        group.builder(stream, layout).begin_at(first.start)
+    for entry in part.entries:
+        builder = group.builder(stream, _layout(stream, entry))
+        _, _, checksum = _measure(entry)
+        is_gap = entry.raw[:4] == GAP_MAGIC
+        builder.add_raw(GAP if is_gap else BLOCK, entry.raw, entry.length, entry.events, checksum)
+        if not is_gap:
+            for span in block.parse_header(entry.raw).writers:
+                key = (stream.number, span.writer)
+                known = group.changes.writers.get(
+                    key, group.catalog.writers.get(stream.number, {}).get(span.writer, -1)
+                )
+                group.changes.writers[key] = max(known, span.last)
+    group.changes.throughs[stream.number] = part.through

@@ -1,0 +1,230 @@
+"""The store's words as data: what is appended, what is read, and where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
+from functools import lru_cache
+
+from storage.errors import InvalidNameError, StorageError
+
+MAX_EVENT_BYTES = 8 << 20
+"""One event's payload. The same as Pravega's."""
+MAX_APPEND_BYTES = 64 << 20
+"""One submission: all its payloads together."""
+MAX_KEY_BYTES = 1024
+MAX_NAME_BYTES = 255
+MAX_WRITERS_PER_STREAM = 10_000
+"""Writers remembered by number. Above it the one that has been silent longest is forgotten."""
+
+Headers = tuple[tuple[str, bytes], ...]
+
+_NAME = re.compile(r"[A-Za-z0-9_.~@:+=-]+(/[A-Za-z0-9_.~@:+=-]+)*\Z")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.~@:+=-]")
+
+
+def check_stream_name(name: str) -> str:
+    """`name` if it is one: words of letters, digits and `_.~@:+=-`, separated by `/`, at most 255 bytes.
+
+    Raises InvalidNameError, which names the first character that may not be there.
+    """
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise InvalidNameError(f"stream name of {len(name.encode())} bytes: at most {MAX_NAME_BYTES}: {name[:40]!r}…")
+    if not _NAME.match(name) or any(word in (".", "..") for word in name.split("/")):
+        raise InvalidNameError(
+            f"{name!r} is no stream name: use words of letters, digits and _.~@:+=- with single slashes between them"
+        )
+    return name
+
+
+def stream_word(text: str) -> str:
+    """`text` made usable as one word of a stream name: anything else becomes `_`."""
+    word = _UNSAFE.sub("_", text)
+    return word if word not in ("", ".", "..") else "_"
+
+
+@lru_cache(maxsize=4096)
+def key_point(routing_key: str) -> int:
+    """Where a routing key falls in the key space [0, 2**64): BLAKE2b of its UTF-8, 8 bytes, big endian."""
+    return int.from_bytes(hashlib.blake2b(routing_key.encode(), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The half-open part [low, high) of the key space [0, 2**64) that a segment takes."""
+
+    low: int = 0
+    high: int = 1 << 64
+
+    def __contains__(self, point: int) -> bool:
+        return self.low <= point < self.high
+
+
+class SegmentState(Enum):
+    OPEN = 0
+    SEALED = 1
+
+
+class GapReason(Enum):
+    """Why a range of a segment holds no events any more."""
+
+    DROPPED = 1
+    THINNED = 2
+    DAMAGED = 3
+    REFUSED = 4
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SegmentId:
+    """A segment of a stream. `number` counts the stream's segments, `epoch` is the scale that opened it."""
+
+    stream: str
+    number: int
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"{self.stream}/{self.number}.{self.epoch}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where an event stands: segment number and epoch, byte offset of its frame, and its index in that frame.
+
+    As text `number.epoch:offset` with `+index` behind it where the index is not 0. The same on a gateway and its hub.
+    """
+
+    number: int
+    epoch: int
+    offset: int
+    index: int = 0
+
+    def __str__(self) -> str:
+        text = f"{self.number}.{self.epoch}:{self.offset}"
+        return f"{text}+{self.index}" if self.index else text
+
+    @staticmethod
+    def parse(text: str) -> Position:
+        """The position that `str()` wrote. Raises ValueError with an example of one."""
+        match = re.fullmatch(r"(\d+)\.(\d+):(\d+)(?:\+(\d+))?", text)
+        if match is None:
+            raise ValueError(f"{text!r} is no position: one looks like 0.0:1234 or 0.0:1234+7")
+        number, epoch, offset, index = match.groups()
+        return Position(int(number), int(epoch), int(offset), int(index or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One or more events that share everything but their payload and time: what is appended, contiguous, as one.
+
+    `captured_ns` and `times_ns` are readings of the boot clock (`Clock.boot_ns`): of the first event, and of each
+    where they differ. `number` is the first event's number under `writer`; the others follow it.
+    """
+
+    payloads: Sequence[bytes]
+    routing_key: str = ""
+    content_type: str = ""
+    headers: Headers = ()
+    captured_ns: int | None = None
+    times_ns: Sequence[int] | None = None
+    writer: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Frames for one stream. `expected_length`, where given, must be its open segment's length (conditional append)."""
+
+    stream: str
+    frames: Sequence[Frame]
+    expected_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a ticket resolves to once everything in its submission is on disk.
+
+    `positions` holds, for each Append, where its first stored event stands (None: all of it was stored before).
+    """
+
+    commit: int
+    positions: tuple[Position | None, ...]
+    stored: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as read. `time_ns` is when it was captured, since 1970, by the clock as it is believed now."""
+
+    stream: str
+    position: Position
+    next: Position
+    time_ns: int
+    routing_key: str
+    writer: str | None
+    number: int | None
+    content_type: str
+    headers: Headers
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A range of a segment that is gone. `events` is None where nobody knows how many there were."""
+
+    stream: str
+    position: Position
+    next: Position
+    reason: GapReason
+    events: int | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """How a stream is kept. Stored with the stream, mirrored with it."""
+
+    kind: str = "telemetry"
+    priority: int = 10
+    when_full: str = "block"
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    @staticmethod
+    def from_json(raw: bytes) -> StreamConfig:
+        """The configuration stored as `raw`; what a newer program added to it is left alone."""
+        loaded = json.loads(raw)
+        if not isinstance(loaded, dict):
+            raise StorageError(f"a stream's stored configuration is no object: {raw[:60]!r}")
+        known = {f.name for f in fields(StreamConfig)}
+        return StreamConfig(**{name: value for name, value in loaded.items() if name in known})
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInfo:
+    """A segment as it stands on disk now. `start` to `start + …length` in bytes; `events` ever appended to it."""
+
+    id: SegmentId
+    state: SegmentState
+    keys: KeyRange
+    start: int
+    length: int
+    events: int
+    last_commit: int
+    gaps: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """A stream as it stands on disk now. `origin` names the node it is mirrored from, None for our own."""
+
+    name: str
+    config: StreamConfig
+    origin: str | None
+    segments: tuple[SegmentInfo, ...]

@@ -1,0 +1,71 @@
+"""Opening a store: what is there is loaded, holes are closed, and the opening gets its number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from storage import keys
+from storage.catalog import Catalog, NodeRecord
+from storage.chain import CommitRecord
+from storage.clock import Clock
+from storage.committer import Committer
+from storage.errors import DamagedBlockError, StoreDamagedError
+from storage.group import Group
+from storage.kv.contract import KeyValueStore
+from storage.salvage import Salvage
+from storage.ticket import Ticket
+from storage.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store that is ready. `lines` says what was mended on the way, one line each."""
+
+    catalog: Catalog
+    committer: Committer
+    lines: tuple[str, ...]
+
+
+def load(kv: KeyValueStore, store: UUID) -> tuple[Catalog, CommitRecord | None, tuple[str, ...]]:
+    """Load the tables and close the holes of the chain. Raises StoreDamagedError."""
+    try:
+        catalog = Catalog.load(kv)
+        salvage = Salvage(kv, catalog, store, kv.evidence)
+        last = salvage.close_holes()
+        if salvage.lines:
+            catalog = Catalog.load(kv)
+    except DamagedBlockError as error:
+        raise StoreDamagedError(
+            f"the store's tables are damaged: {error}. Copy its files before anything else"
+        ) from error
+    _drop_unnamed_families(kv, catalog)
+    return catalog, last, tuple(salvage.lines)
+
+
+def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace) -> Opened:
+    """Load, mend, and commit the number of this opening, durable when it returns."""
+    catalog, last, lines = load(kv, store)
+    trace("store.loaded", {"commits": 0 if last is None else last.number})
+    committer = Committer(kv, catalog, clock, trace, store=store, last=last)
+    opening = 1 if catalog.node is None else catalog.node.opening + 1
+    verified = 0 if last is None else last.number
+    committer.opening = opening
+    node = NodeRecord(store, opening, verified)
+
+    def take(group: Group, ticket: Ticket) -> None:
+        group.changes.node = node
+
+    committer.submit(Ticket(committer), take, 0)
+    committer.commit()
+    if committer.last_commit == verified:
+        committer.refuse_to_open()
+    trace("store.opened", {"opening": opening})
+    return Opened(catalog, committer, lines)
+
+
+def _drop_unnamed_families(kv: KeyValueStore, catalog: Catalog) -> None:
+    """A family that no commit names was created just before a crash, or dropped and brought back by a repair."""
+    for name in kv.families():
+        if name != keys.DEFAULT and name not in catalog.families:
+            kv.drop_family(name)

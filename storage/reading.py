@@ -1,0 +1,221 @@
+"""Reading a stream: onward from a position in bounded steps, and finding the position of a moment.
+
+Readers look at durable records only. They hold no iterator between steps, so a slow one costs the engine nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+
+from storage import block, keys
+from storage.block import BlockHeader
+from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
+from storage.chain import GAP_MAGIC, GapRecord
+from storage.errors import DamagedBlockError
+from storage.frame import DecodedFrame
+from storage.keys import SegmentKey
+from storage.kv.contract import KeyValueStore
+from storage.model import Event, Gap, GapReason, Position
+
+READ_AHEAD_BYTES = 1 << 20
+READ_AHEAD_BLOCKS = 256
+
+
+class SegmentScan:
+    """Finds the stored entries (blocks and gap records) of one segment."""
+
+    def __init__(self, kv: KeyValueStore, catalog: Catalog, key: SegmentKey) -> None:
+        self._kv = kv
+        self._catalog = catalog
+        self.key = key
+
+    @property
+    def record(self) -> SegmentRecord:
+        return self._catalog.segments.get(self.key, SegmentRecord())
+
+    def entry_at(self, offset: int) -> tuple[int, bytes] | None:
+        """`(start, raw)` of the entry that covers `offset`, None where nothing does."""
+        generation = self._catalog.generation_of(self.key, offset)
+        if generation is None:
+            return None
+        item = self._kv.last_before(_family(generation), keys.block(self.key, 0), keys.block(self.key, offset + 1))
+        return None if item is None else (keys.block_offset(item[0]), item[1])
+
+    def entries_from(
+        self, offset: int, *, limit: int = READ_AHEAD_BLOCKS, max_bytes: int = READ_AHEAD_BYTES
+    ) -> list[tuple[int, bytes]]:
+        """Entries that start at `offset` or behind it, durable ones only, in order: a bounded step."""
+        length = self.record.length
+        for first, generation in self._from_generation(offset):
+            start = keys.block(self.key, max(offset, first))
+            items = self._kv.scan(
+                _family(generation), start, keys.block(self.key, length), limit=limit, max_bytes=max_bytes
+            )
+            if items:
+                return [(keys.block_offset(key), raw) for key, raw in items]
+        return []
+
+    def _from_generation(self, offset: int) -> list[tuple[int, int]]:
+        generations = self._catalog.generations_of(self.key)
+        holding = self._catalog.generation_of(self.key, offset)
+        return [(first, number) for first, number in generations if holding is None or number >= holding]
+
+
+def _family(generation: int) -> str:
+    return f"telemetry-{generation:08d}"
+
+
+class Reader:
+    """Reads one segment of a stream onward. `position` is where the next poll goes on; it may be kept and given again."""
+
+    def __init__(
+        self, kv: KeyValueStore, catalog: Catalog, stream: StreamRecord, layout: SegmentLayout, position: Position
+    ) -> None:
+        self._catalog = catalog
+        self._stream = stream
+        self._scan = SegmentScan(kv, catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
+        self._ready: list[Event | Gap] = []
+        self._next_entry: int | None = None
+        self.position = position
+
+    def poll(self, max_events: int = 1000) -> list[Event | Gap]:
+        """Up to `max_events` events and gaps from `position` on, [] at the durable end. One bounded step."""
+        if not self._ready:
+            self._ready = self._fetch()
+        taken, self._ready = self._ready[:max_events], self._ready[max_events:]
+        if taken:
+            self.position = taken[-1].next
+        return taken
+
+    def _fetch(self) -> list[Event | Gap]:
+        record = self._scan.record
+        if self.position.offset < record.start:
+            here = self.position
+            self.position = Position(here.number, here.epoch, record.start)
+            self._next_entry = None
+            return [Gap(self._stream.name, here, self.position, GapReason.DROPPED, None, "given up before this read")]
+        if self.position.offset >= record.length:
+            return []
+        if self._next_entry is None:
+            entry = self._scan.entry_at(self.position.offset)
+            self._next_entry = self.position.offset if entry is None else entry[0]
+        entries = self._scan.entries_from(self._next_entry)
+        ready: list[Event | Gap] = []
+        for start, raw in entries or self._missing(record):
+            items, end = self._unpack(start, raw)
+            self._next_entry = end
+            ready += items
+        return ready
+
+    def _missing(self, record: SegmentRecord) -> list[tuple[int, bytes]]:
+        """Durable offsets under which nothing is found: shown as a gap as far as the next thing that is."""
+        start = self.position.offset
+        following = self._scan.entries_from(start, limit=1)
+        end = following[0][0] if following else record.length
+        gap = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, "nothing is stored here")
+        return [(start, gap.encode())]
+
+    def _unpack(self, start: int, raw: bytes) -> tuple[list[Event | Gap], int]:
+        """The events of one stored entry from `position` on, and the offset behind it."""
+        here = self.position
+        at = Position(here.number, here.epoch, start)
+        try:
+            if raw[:4] == GAP_MAGIC:
+                record = GapRecord.decode(raw)
+                end = start + record.length
+                return [self._gap(at, end, record)], end
+            header = block.parse_header(raw)
+            end = start + header.raw_bytes
+            frames = block.frames(raw, header)
+        except DamagedBlockError as error:
+            following = self._scan.entries_from(start + 1, limit=1)
+            end = following[0][0] if following else self._scan.record.length
+            record = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, str(error))
+            return [self._gap(at, end, record)], end
+        events: list[Event | Gap] = []
+        for frame in frames:
+            offset = start + frame.at
+            if offset + frame.length <= here.offset:
+                continue
+            skip = here.index if offset == here.offset else 0
+            events += self.events_of(frame, header, offset, skip)
+        return events, end
+
+    def _gap(self, at: Position, end: int, record: GapRecord) -> Gap:
+        behind = Position(at.number, at.epoch, end)
+        return Gap(self._stream.name, at, behind, record.reason, record.events, record.detail)
+
+    def events_of(self, frame: DecodedFrame, header: BlockHeader, offset: int, skip: int) -> list[Event | Gap]:
+        """The events of one frame, without the first `skip`."""
+        boot = self._catalog.boots.get(header.boot)
+        shift = 0 if boot is None else boot.wall_offset_ns
+        writer = header.writers[frame.writer_place - 1].writer if frame.writer_place else None
+        number, epoch = self.position.number, self.position.epoch
+        last = len(frame.payloads) - 1
+        behind = Position(number, epoch, offset + frame.length)
+        return [
+            Event(
+                self._stream.name,
+                Position(number, epoch, offset, index),
+                behind if index == last else Position(number, epoch, offset, index + 1),
+                frame.times_ns[index] + shift,
+                frame.routing_key,
+                writer,
+                frame.number + index if writer is not None else None,
+                frame.content_type,
+                frame.headers,
+                frame.payloads[index],
+            )
+            for index in range(skip, last + 1)
+        ]
+
+
+class _AppendTimes:
+    """The wall time of the entry that covers each offset of a segment, in order: what bisecting looks at."""
+
+    def __init__(self, scan: SegmentScan, wall_of: Callable[[BlockHeader], int]) -> None:
+        self._scan = scan
+        self._wall_of = wall_of
+
+    def __len__(self) -> int:
+        return self._scan.record.length
+
+    def __getitem__(self, offset: int) -> int:
+        at = offset
+        while at >= self._scan.record.start:
+            entry = self._scan.entry_at(at)
+            if entry is None:
+                return 0
+            try:
+                return self._wall_of(block.parse_header(entry[1]))
+            except DamagedBlockError:
+                at = entry[0] - 1
+        return 0
+
+
+def position_of_time(reader: Reader, catalog: Catalog, scan: SegmentScan, time_ns: int) -> Position:
+    """Where the first event captured at or after `time_ns` stands.
+
+    Order is by offset. Blocks are found by when they were appended, which only grows with the offset within a boot;
+    inside the block the events' own times decide.
+    """
+
+    def wall_of(header: BlockHeader) -> int:
+        boot = catalog.boots.get(header.boot)
+        return header.appended_ns + (0 if boot is None else boot.wall_offset_ns)
+
+    record = scan.record
+    offset = bisect_left(_AppendTimes(scan, wall_of), time_ns, lo=record.start, hi=record.length)
+    entry = scan.entry_at(offset) if offset < record.length else None
+    layout = reader.position
+    if entry is None:
+        return Position(layout.number, layout.epoch, record.length)
+    reader.position = Position(layout.number, layout.epoch, entry[0])
+    while True:
+        events = reader.poll()
+        for event in events:
+            if isinstance(event, Event) and event.time_ns >= time_ns:
+                return event.position
+        if not events:
+            return reader.position

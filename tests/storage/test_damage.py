@@ -1,0 +1,156 @@
+"""One flipped bit in the newest log costs at most the block that it hit, and says so."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from storage import Append, Event, Frame, Gap, GapReason, SegmentStore
+from storage.kv.logs import batch_puts, log_files, scan_logs
+
+STREAMS = ["plant/flow", "plant/level", "site/a"]
+
+
+def build(path: Path) -> dict[str, list[Event]]:
+    """A live store's directory, copied as a kill would leave it: everything acknowledged, most of it in the log."""
+    live = path.with_name("live")
+    with SegmentStore.open(live) as store:
+        for stream in STREAMS:
+            store.create_stream(stream)
+        chance = random.Random(1)
+        numbers = dict.fromkeys(STREAMS, 0)
+        for commit in range(150):
+            appends = []
+            for stream in chance.sample(STREAMS, chance.randint(1, 3)):
+                payloads = [chance.randbytes(chance.choice([0, 20, 100, 3000])) for _ in range(chance.randint(1, 4))]
+                appends.append(Append(stream, [Frame(payloads, "k", writer="w", number=numbers[stream])]))
+                numbers[stream] += len(payloads)
+            store.submit(appends, {"cursor": b"%d" % commit}).result()
+        history = {stream: list(store.read(stream)) for stream in STREAMS}
+        shutil.copytree(live, path, ignore=shutil.ignore_patterns("LOCK"))
+    shutil.rmtree(live)
+    return history
+
+
+def flip(file: Path, bit: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+
+
+def newest_log(path: Path) -> Path:
+    return [file for file in log_files(path / "db") if file.stat().st_size][-1]
+
+
+@pytest.fixture(scope="module")
+def damaged_base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[Event]]]:
+    path = tmp_path_factory.mktemp("base") / "store"
+    return path, build(path)
+
+
+def expect_contained(store: SegmentStore, history: dict[str, list[Event]]) -> int:
+    """Everything outside the gaps is as it was, and the gaps hold at most one block's events. How many were lost."""
+    lost = 0
+    for stream, before in history.items():
+        gaps: list[Gap] = []
+        after = list(store.read(stream, on_gap=gaps.append))
+        assert [(gap.position, gap.next) for gap in store.gaps(stream)] == [(gap.position, gap.next) for gap in gaps]
+        inside = [e for e in before if any(gap.position <= e.position < gap.next for gap in gaps)]
+        assert after == [event for event in before if event not in inside]
+        assert all(gap.reason is GapReason.DAMAGED and gap.events is not None for gap in gaps)
+        assert sum(gap.events or 0 for gap in gaps) == len(inside)
+        lost += len(gaps)
+    assert lost <= 1
+    return lost
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_one_flipped_bit_costs_at_most_the_block_it_hit(
+    damaged_base: tuple[Path, dict[str, list[Event]]], tmp_path: Path, seed: int
+) -> None:
+    base, history = damaged_base
+    path = tmp_path / "store"
+    shutil.copytree(base, path)
+    log = newest_log(path)
+    flip(log, random.Random(seed).randrange(log.stat().st_size * 8))
+    with SegmentStore.open(path) as store:
+        assert store.recovery
+        lost = expect_contained(store, history)
+        report = store.check()
+        assert report.ok, report.findings
+        assert report.gaps == lost
+        for stream, before in history.items():
+            assert store.last_number(stream, "w") == before[-1].number
+            assert store.writer(stream, "w").append(b"onward").result().stored == 1
+    with SegmentStore.open(path) as store:
+        assert store.recovery == ()
+        assert store.check().ok
+
+
+def test_the_last_record_with_its_length_flipped_is_damage_and_not_a_torn_tail(
+    damaged_base: tuple[Path, dict[str, list[Event]]], tmp_path: Path
+) -> None:
+    base, history = damaged_base
+    path = tmp_path / "store"
+    shutil.copytree(base, path)
+    log = newest_log(path)
+    data = log.read_bytes()
+    scan = scan_logs([log], keep=True)
+    header = data.rindex(scan.batches[-1][:40]) - 7
+    flip(log, (header + 5) * 8 + 4)
+    with SegmentStore.open(path) as store:
+        assert store.recovery
+        assert expect_contained(store, history) == 0
+
+
+def test_a_torn_tail_is_cut_without_a_word(damaged_base: tuple[Path, dict[str, list[Event]]], tmp_path: Path) -> None:
+    base, history = damaged_base
+    for trial in range(20):
+        path = tmp_path / f"store-{trial}"
+        shutil.copytree(base, path)
+        log = newest_log(path)
+        size = log.stat().st_size
+        with log.open("r+b") as file:
+            file.truncate(random.Random(trial).randrange(size // 2, size))
+        with SegmentStore.open(path) as store:
+            assert store.recovery == ()
+            for stream, before in history.items():
+                after = list(store.read(stream))
+                assert after == before[: len(after)]
+            assert store.check().findings == []
+
+
+def test_the_log_reader_finds_every_put_of_a_whole_log(damaged_base: tuple[Path, dict[str, list[Event]]]) -> None:
+    base, _ = damaged_base
+    scan = scan_logs(log_files(base / "db"), keep=True)
+    assert not scan.damage
+    assert not scan.fragments
+    assert scan.records == len(scan.batches) > 150
+    assert sum(1 for batch in scan.batches for key, _ in batch_puts(batch) if key == b"Ccursor") == 150
+
+
+def test_damaged_logs_are_kept_aside(damaged_base: tuple[Path, dict[str, list[Event]]], tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    shutil.copytree(damaged_base[0], path)
+    log = newest_log(path)
+    flip(log, 8 * 5000)
+    hit = log.read_bytes()
+    with SegmentStore.open(path):
+        assert (path / "aside" / "1" / log.name).read_bytes() == hit
+
+
+def test_check_reports_damage_and_changes_nothing(
+    damaged_base: tuple[Path, dict[str, list[Event]]], tmp_path: Path
+) -> None:
+    path = tmp_path / "store"
+    shutil.copytree(damaged_base[0], path)
+    assert SegmentStore.check_directory(path).findings == []
+    log = newest_log(path)
+    flip(log, 8 * 5000)
+    before = {file: file.read_bytes() for file in (path / "db").iterdir() if file.suffix in (".log", ".sst")}
+    report = SegmentStore.check_directory(path)
+    assert not report.ok
+    assert {file: file.read_bytes() for file in before} == before
