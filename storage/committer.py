@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from storage.catalog import Catalog, FamilyRecord, NodeRecord
@@ -36,8 +37,7 @@ Take = Callable[[Group, Ticket], None]
 """Puts one submission into a group, or raises what its ticket is to raise."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Submission:
+class _Submission(NamedTuple):
     ticket: Ticket
     take: Take
     size_bytes: int
@@ -74,6 +74,7 @@ class Committer:
         self._step = threading.Lock()
         self._queue_changed = threading.Condition()
         self._committed = threading.Condition()
+        self._resolved = threading.Condition()
         self.owned = False
         self.blocked: str | None = None
         self._generation_bytes = {
@@ -122,6 +123,12 @@ class Committer:
     def drive(self) -> bool:
         """For tickets: take a step where nobody at the top does."""
         return False if self.owned else self.commit()
+
+    def wait_for_outcomes(self, ticket: Ticket, timeout_s: float) -> None:
+        """For tickets: wait until `ticket` is resolved, at most `timeout_s`."""
+        with self._resolved:
+            if not ticket.done():
+                self._resolved.wait(timeout_s)
 
     # the step
 
@@ -239,10 +246,14 @@ class Committer:
             self._committed.notify_all()
         self._acknowledge(group)
 
-    @staticmethod
-    def _acknowledge(group: Group) -> None:
+    def _acknowledge(self, group: Group) -> None:
         for ticket, receipt in group.outcomes:
             ticket.resolve(receipt)
+        self._tell_waiters()
+
+    def _tell_waiters(self) -> None:
+        with self._resolved:
+            self._resolved.notify_all()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -276,6 +287,7 @@ class Committer:
             self._queue_changed.notify_all()
         for submission in waiting:
             submission.ticket.resolve(error)
+        self._tell_waiters()
 
     def refuse_to_open(self) -> None:
         """For opening: the first commit could not be written. Raises what stands in its way."""

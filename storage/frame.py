@@ -25,18 +25,18 @@ _TIMED = 2
 
 FRAME_TARGET_BYTES = 512 << 10
 """A longer run of events is cut into frames of about this size, so that a reader never unpacks much more."""
-_FRAME_EVENTS = 65_536
+FRAME_EVENTS = 65_536
 
 
 def split(frame: Frame) -> Iterator[Frame]:
     """`frame` cut into frames that fit a block. A single event is never cut."""
     total = sum(map(len, frame.payloads))
-    if total <= FRAME_TARGET_BYTES and len(frame.payloads) <= _FRAME_EVENTS:
+    if total <= FRAME_TARGET_BYTES and len(frame.payloads) <= FRAME_EVENTS:
         yield frame
         return
     start = size = 0
     for index, payload in enumerate(frame.payloads):
-        if index > start and (size + len(payload) > FRAME_TARGET_BYTES or index - start >= _FRAME_EVENTS):
+        if index > start and (size + len(payload) > FRAME_TARGET_BYTES or index - start >= FRAME_EVENTS):
             yield part(frame, start, index)
             start, size = index, 0
         size += len(payload)
@@ -80,8 +80,8 @@ def decode_headers(raw: bytes) -> Headers:
     return tuple(headers)
 
 
-def encode(frame: Frame, writer_place: int, now_ns: int) -> bytes:
-    """`frame` as bytes. `writer_place` counts from 1 (0: no writer); `now_ns` stands in for a missing capture time."""
+def encode(frame: Frame, writer_place: int) -> bytes:
+    """`frame`, which has its capture time, as bytes. `writer_place` counts from 1 (0: no writer)."""
     payloads = frame.payloads
     count = len(payloads)
     flags = 0
@@ -92,7 +92,7 @@ def encode(frame: Frame, writer_place: int, now_ns: int) -> bytes:
             flags |= _UNIFORM
             sizes = sizes[:1]
         lengths = _big_endian(sizes)
-    captured = now_ns if frame.captured_ns is None else frame.captured_ns
+    captured = frame.captured_ns or 0
     times = b""
     if frame.times_ns is not None:
         captured = frame.times_ns[0]

@@ -16,7 +16,7 @@ from storage.chain import BLOCK, UNKNOWN_EVENTS, ChainEntry, CommitRecord
 from storage.clock import Clock
 from storage.codec import seal
 from storage.errors import ConditionFailedError, StorageError, UnknownStreamError, WriterNumberGapError
-from storage.frame import encode, part, split
+from storage.frame import FRAME_EVENTS, FRAME_TARGET_BYTES, encode, part, split
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch
 from storage.model import (
@@ -44,6 +44,42 @@ class Generations:
     telemetry_number: int
 
 
+class _Run:
+    """Events that follow each other and share all but payload and time: they become one frame."""
+
+    __slots__ = ("frame", "payloads", "size_bytes", "times_ns")
+
+    def __init__(self, frame: Frame, now_ns: int) -> None:
+        self.frame = frame
+        self.payloads = list(frame.payloads)
+        self.times_ns = _times(frame, now_ns)
+        self.size_bytes = sum(map(len, frame.payloads))
+
+    def takes(self, frame: Frame) -> bool:
+        """Whether `frame` goes on where this ends."""
+        mine = self.frame
+        return (
+            self.size_bytes < FRAME_TARGET_BYTES
+            and len(self.payloads) < FRAME_EVENTS
+            and mine.routing_key == frame.routing_key
+            and mine.writer == frame.writer
+            and mine.content_type == frame.content_type
+            and mine.headers == frame.headers
+            and (frame.writer is None or (mine.number or 0) + len(self.payloads) == frame.number)
+        )
+
+    def add(self, frame: Frame, now_ns: int) -> None:
+        self.payloads += frame.payloads
+        self.times_ns += _times(frame, now_ns)
+        self.size_bytes += sum(map(len, frame.payloads))
+
+
+def _times(frame: Frame, now_ns: int) -> list[int]:
+    if frame.times_ns is not None:
+        return list(frame.times_ns)
+    return [now_ns if frame.captured_ns is None else frame.captured_ns] * len(frame.payloads)
+
+
 class SegmentBuilder:
     """Grows one segment by blocks within one commit."""
 
@@ -52,52 +88,64 @@ class SegmentBuilder:
         self._stream = stream
         self.key = key
         self.record = record
+        self._run: _Run | None = None
         self._frames: list[bytes] = []
         self._size = 0
         self._events = 0
-        self._captured = (0, 0)
+        self._captured: list[int] = []
         self._writers: dict[str, tuple[int, int, int]] = {}
 
     @property
     def touched(self) -> bool:
         """Whether this commit adds anything to the segment."""
-        return bool(self._frames) or self.record.last_commit == self._group.number
+        return bool(self._run or self._frames) or self.record.last_commit == self._group.number
 
     @property
     def length(self) -> int:
         """Where the next frame will stand."""
+        self._finish_run()
         return self.record.length + self._size
 
     def begin_at(self, offset: int) -> None:
         """Begin a mirrored segment whose head was given up before it was first mirrored."""
         self.record = replace(self.record, start=offset, length=offset)
 
-    def add(self, frame: Frame) -> int:
-        """Append a frame; its offset."""
+    def add(self, frame: Frame) -> tuple[int, int]:
+        """Append events: the offset of the frame they go to, and the index of their first in it."""
+        run = self._run
+        if run is not None and run.takes(frame):
+            index = len(run.payloads)
+            run.add(frame, self._group.now_ns)
+            return self.record.length + self._size, index
+        self._finish_run()
         if self._size >= BLOCK_TARGET_BYTES:
             self.finish_block()
-        count = len(frame.payloads)
+        self._run = _Run(frame, self._group.now_ns)
+        return self.record.length + self._size, 0
+
+    def _finish_run(self) -> None:
+        """Write down the frame that was growing."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        count = len(run.payloads)
         place = 0
-        if frame.writer is not None:
-            first = frame.number or 0
-            place, known, _ = self._writers.get(frame.writer, (len(self._writers) + 1, first, 0))
-            self._writers[frame.writer] = (place, known, first + count - 1)
-        now_ns = self._group.now_ns
-        raw = encode(frame, place, now_ns)
-        earliest = frame.times_ns[0] if frame.times_ns else now_ns if frame.captured_ns is None else frame.captured_ns
-        latest = frame.times_ns[-1] if frame.times_ns else earliest
-        self._captured = (
-            min(self._captured[0], earliest) if self._frames else earliest,
-            max(self._captured[1], latest) if self._frames else latest,
-        )
-        offset = self.length
+        writer = run.frame.writer
+        if writer is not None:
+            number = run.frame.number or 0
+            place, first, _ = self._writers.get(writer, (len(self._writers) + 1, number, 0))
+            self._writers[writer] = (place, first, number + count - 1)
+        earliest, latest = min(run.times_ns), max(run.times_ns)
+        times = None if earliest == latest else run.times_ns
+        raw = encode(replace(run.frame, payloads=run.payloads, captured_ns=earliest, times_ns=times), place)
         self._frames.append(raw)
+        self._captured += (earliest, latest)
         self._size += len(raw)
         self._events += count
-        return offset
 
     def finish_block(self) -> None:
         """Make what was added so far a block."""
+        self._finish_run()
         if not self._frames:
             return
         raw = block.encode(
@@ -112,12 +160,12 @@ class SegmentBuilder:
             events=self._events,
             boot=self._group.boot,
             appended_ns=self._group.now_ns,
-            captured_ns=self._captured,
+            captured_ns=(min(self._captured), max(self._captured)),
             writers=tuple(WriterSpan(name, first, last) for name, (_, first, last) in self._writers.items()),
             body=b"".join(self._frames),
         )
         self.add_raw(BLOCK, raw, self._size, self._events, block.checksum(raw))
-        self._frames, self._size, self._events, self._writers = [], 0, 0, {}
+        self._frames, self._size, self._events, self._captured, self._writers = [], 0, 0, [], {}
 
     def add_raw(self, kind: int, raw: bytes, length: int, events: int, checksum: int) -> None:
         """Append a block or gap record as it is. A gap's `checksum` is the one that the next block names."""
@@ -235,8 +283,8 @@ class Group:
             for stream, layout, frame in frames:
                 builder = self.builder(stream, layout)
                 for piece in split(frame):
-                    offset = builder.add(piece)
-                    first = first or Position(layout.segment, layout.epoch, offset)
+                    offset, index = builder.add(piece)
+                    first = first or Position(layout.segment, layout.epoch, offset, index)
                 stored += len(frame.payloads)
             positions.append(first)
         self.changes.writers.update(plan.writers)
@@ -264,6 +312,8 @@ class Group:
 
     @staticmethod
     def _route(stream: StreamRecord, routing_key: str) -> SegmentLayout:
+        if len(stream.layout) == 1:
+            return stream.layout[0]
         point = key_point(routing_key)
         return next(layout for layout in reversed(stream.layout) if point in layout.keys)
 

@@ -404,7 +404,7 @@ class SegmentStore:
 
 def _check_frame(frame: Frame) -> int:
     """The payload bytes of a frame. Raises TooLargeError, StorageError."""
-    if len(frame.routing_key.encode()) > MAX_KEY_BYTES:
+    if len(frame.routing_key) * 4 > MAX_KEY_BYTES and len(frame.routing_key.encode()) > MAX_KEY_BYTES:
         raise TooLargeError(f"a routing key of {len(frame.routing_key.encode())} bytes: at most {MAX_KEY_BYTES}")
     largest = max(map(len, frame.payloads), default=0)
     if largest > MAX_EVENT_BYTES:
