@@ -69,6 +69,10 @@ class MemoryTwin:
             return self._open
 
     @property
+    def families(self) -> list[str]:
+        return list(self._visible)
+
+    @property
     def unsynced_batches(self) -> int:
         return len(self._unsynced)
 

@@ -7,6 +7,7 @@ so a lost log hits all of them at the same commit.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,8 @@ from storage.kv.contract import Batch, Item, LogEvidence
 from storage.kv.logs import batch_puts, log_files, puts_anywhere, puts_behind, scan_logs
 
 LOG_LIMIT_BYTES = 32 << 20
-_WRITE_BUFFER_BYTES = 16 << 20
+_WRITE_BUFFER_BYTES = 8 << 20
+"""RocksDB goes on after a full disk only once this much is free again."""
 _CACHE_BYTES = 8 << 20
 _BLOCK_KEY_BYTES = 20
 _CHAIN_KEY_BYTES = 8
@@ -59,7 +61,7 @@ def _options(recovery: DBRecoveryMode) -> Options:
     options.set_max_total_wal_size(LOG_LIMIT_BYTES)
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(3)
-    options.set_db_write_buffer_size(LOG_LIMIT_BYTES)
+    options.set_db_write_buffer_size(2 * _WRITE_BUFFER_BYTES)
     options.set_compression_type(DBCompressionType.none())
     options.set_max_background_jobs(2)
     options.set_max_open_files(256)
@@ -244,10 +246,11 @@ class RocksStore:
 
     def close(self) -> None:
         families, self._families = self._families, {}
-        for name, family in families.items():
-            if name != DEFAULT:
+        families.pop(DEFAULT, None)
+        for family in [*families.values(), self._db]:
+            # An error left over from a full disk is told again here. What was synced does not depend on it.
+            with contextlib.suppress(Exception):
                 family.close()
-        self._db.close()
 
 
 def _gather_evidence(path: Path, aside: Path | None) -> LogEvidence:

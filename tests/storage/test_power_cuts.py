@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import SegmentStore
+from storage import SegmentStore, committer
 from storage.committer import Committer, _Pending
 from storage.errors import StoreBusyError, StoreFailedError
 from storage.kv.memory import MemoryTwin
@@ -16,7 +16,12 @@ STEPS_PER_EXAMPLE = 250
 EXAMPLES = 42
 
 
-def test_a_prefix_with_all_that_was_acknowledged_survives_every_power_cut() -> None:
+@pytest.mark.parametrize("generation_bytes", [committer.GENERATION_BYTES, 4000])
+def test_a_prefix_with_all_that_was_acknowledged_survives_every_power_cut(
+    monkeypatch: pytest.MonkeyPatch, generation_bytes: int
+) -> None:
+    monkeypatch.setattr(committer, "GENERATION_BYTES", generation_bytes)
+    monkeypatch.setattr(committer, "SETTLED_BYTES", 10 * generation_bytes)
     total = {"steps": 0, "cuts": 0}
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -50,6 +55,26 @@ def test_storing_a_number_twice_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(AssertionError):
         for seed in range(20):
             Drive(seed).run(100)
+
+
+def test_generations_roll_and_are_read_and_mirrored_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "GENERATION_BYTES", 2000)
+    twin = MemoryTwin()
+    with SegmentStore.in_memory(twin) as store:
+        store.create_stream("s")
+        for number in range(300):
+            store.writer("s", "w").append(b"%d" % number).result()
+        families = [name for name in twin.families if name.startswith("telemetry")]
+        assert len(families) > 20
+    with SegmentStore.in_memory(twin) as store, SegmentStore.in_memory() as hub:
+        events = list(store.read("s"))
+        assert [event.number for event in events] == list(range(300))
+        assert list(store.read("s", events[137].position)) == events[137:]
+        while (unit := store.next_unit("n", hub.holdings("n").streams, lambda _: True, 3000)) is not None:
+            hub.submit_unit(unit).result()
+        assert [e.position for e in hub.read("n/s")] == [e.position for e in events]
+        assert store.check().ok
+        assert hub.check().ok
 
 
 def test_a_stall_keeps_the_append_and_it_becomes_durable_later() -> None:
