@@ -22,7 +22,7 @@ Families (column families of RocksDB, flushed together: atomic flush)
     `default`       what changes: the tables below. Every value is sealed: format, the number of the commit that wrote
                     it, payload, CRC-32C over key and all of it (`storage.codec.seal`).
     `chain-N`       generations of the commit chain: commit number (u64) -> commit record
-    `telemetry-N`   generations of the data: stream (u32), segment (u32), epoch (u32), offset (u64) -> block or gap record
+    `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block or gap record
     A generation covers a stretch of bytes and is dropped whole. All integers in keys are big endian.
 
 Tables in `default`, by first byte of the key
@@ -33,20 +33,22 @@ Tables in `default`, by first byte of the key
     `W` + stream + writer id      the writer's last event number
     `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to
     `B` + boot id   a boot: its place in order and the offset from its clock to wall time
-    `M` + node      mirror: which store, which opening and what of each stream this store holds of a node
+    `M` + node      mirror: which store, and which opening of it, may speak for a node
+    `T` + stream    mirrored streams: the origin's commit up to which all is held
     `F` + family    a generation: class, number, state, bytes
 
-Blocks (`storage.codec.Block`)
+Blocks (`storage.block`)
     One segment's events of one commit. A block stands alone: it names its store, stream, segment and commit, carries
     the checksum of the segment's previous block, the ordinal of its first event and their count, the boot and the time
     range, the writers in it and their numbers, and a CRC-32C over header and body. It does not say at which offset of a
     segment it lies; its key does. Its body is frames, compressed where that pays; offsets count uncompressed bytes.
 
-Frames (`storage.codec`)
+Frames (`storage.frame`)
     One or more events that share routing key, content type, headers and writer, with the boot-clock time of capture.
-    An event's position is its frame's offset and its index in the frame.
+    An event's position is its frame's offset and its place in the frame. Appends of one commit that follow each other
+    and share these are put into one frame.
 
-Commits
+Commits (`storage.chain`)
     Everything that one group of appends changes moves in one write batch, numbered, with no hole in the numbers. The
     commit record lists every block and gap that the commit wrote (segment, offset, length, checksum) and the checksum
     of the record before it. So a missing log file, or records skipped in one, show as a hole in the chain, and what was

@@ -142,7 +142,9 @@ class Committer:
             if pending is None:
                 return False
             if pending.group.empty:
-                self._acknowledge(pending.group)
+                group = pending.group
+                group.outcomes = [(ticket, r._replace(commit=self.last_commit)) for ticket, r in group.outcomes]
+                self._acknowledge(group)
                 return True
             self._pending = pending
             if not self._persist(pending):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from storage.errors import InvalidNameError, StorageError
 
@@ -90,21 +91,20 @@ class SegmentId:
         return f"{self.stream}/{self.number}.{self.epoch}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
-    """Where an event stands: segment number and epoch, byte offset of its frame, and its index in that frame.
+class Position(NamedTuple):
+    """Where an event stands: segment number and epoch, byte offset of its frame, and its place in that frame from 0.
 
-    As text `number.epoch:offset` with `+index` behind it where the index is not 0. The same on a gateway and its hub.
+    As text `number.epoch:offset` with `+place` behind it where the place is not 0. The same on a gateway and its hub.
     """
 
     number: int
     epoch: int
     offset: int
-    index: int = 0
+    place: int = 0
 
     def __str__(self) -> str:
         text = f"{self.number}.{self.epoch}:{self.offset}"
-        return f"{text}+{self.index}" if self.index else text
+        return f"{text}+{self.place}" if self.place else text
 
     @staticmethod
     def parse(text: str) -> Position:
@@ -112,8 +112,8 @@ class Position:
         match = re.fullmatch(r"(\d+)\.(\d+):(\d+)(?:\+(\d+))?", text)
         if match is None:
             raise ValueError(f"{text!r} is no position: one looks like 0.0:1234 or 0.0:1234+7")
-        number, epoch, offset, index = match.groups()
-        return Position(int(number), int(epoch), int(offset), int(index or 0))
+        number, epoch, offset, place = match.groups()
+        return Position(int(number), int(epoch), int(offset), int(place or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,7 @@ class Append:
     expected_length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What a ticket resolves to once everything in its submission is on disk.
 
     `positions` holds, for each Append, where its first stored event stands (None: all of it was stored before).
@@ -156,8 +155,7 @@ class Receipt:
     duplicates: int
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event as read. `time_ns` is when it was captured, since 1970, by the clock as it is believed now."""
 
     stream: str

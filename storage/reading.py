@@ -138,7 +138,7 @@ class Reader:
             offset = start + frame.at
             if offset + frame.length <= here.offset:
                 continue
-            skip = here.index if offset == here.offset else 0
+            skip = here.place if offset == here.offset else 0
             events += self.events_of(frame, header, offset, skip)
         return events, end
 
@@ -152,23 +152,18 @@ class Reader:
         shift = 0 if boot is None else boot.wall_offset_ns
         writer = header.writers[frame.writer_place - 1].writer if frame.writer_place else None
         number, epoch = self.position.number, self.position.epoch
-        last = len(frame.payloads) - 1
-        behind = Position(number, epoch, offset + frame.length)
+        positions = [Position(number, epoch, offset, place) for place in range(len(frame.payloads))]
+        positions.append(Position(number, epoch, offset + frame.length))
+        name, key, content_type, headers = self._stream.name, frame.routing_key, frame.content_type, frame.headers
+        first = frame.number
+        times, payloads = frame.times_ns, frame.payloads
         return [
             Event(
-                self._stream.name,
-                Position(number, epoch, offset, index),
-                behind if index == last else Position(number, epoch, offset, index + 1),
-                frame.times_ns[index] + shift,
-                frame.routing_key,
-                writer,
-                frame.number + index if writer is not None else None,
-                frame.content_type,
-                frame.headers,
-                frame.payloads[index],
+                name, positions[place], positions[place + 1], times[place] + shift, key, writer,
+                None if writer is None else first + place, content_type, headers, payloads[place],
             )
-            for index in range(skip, last + 1)
-        ]
+            for place in range(skip, len(payloads))
+        ]  # fmt: skip
 
 
 class _AppendTimes:
