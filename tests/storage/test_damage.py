@@ -67,7 +67,7 @@ def expect_contained(store: SegmentStore, history: dict[str, list[Event]]) -> in
     return lost
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(10), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(10, 70))])
 def test_one_flipped_bit_costs_at_most_the_block_it_hit(
     damaged_base: tuple[Path, dict[str, list[Event]]], tmp_path: Path, seed: int
 ) -> None:
@@ -154,3 +154,30 @@ def test_check_reports_damage_and_changes_nothing(
     report = SegmentStore.check_directory(path)
     assert not report.ok
     assert {file: file.read_bytes() for file in before} == before
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_hub_whose_log_was_hit_goes_on_mirroring_from_where_it_stood(tmp_path: Path, seed: int) -> None:
+    live, copy = tmp_path / "live", tmp_path / "store"
+    with SegmentStore.in_memory() as gateway:
+        gateway.create_stream("s")
+        with SegmentStore.open(live) as hub:
+            for number in range(40):
+                gateway.writer("s", "w").append(b"%d" % number * 50).result()
+                unit = gateway.next_unit("n", hub.holdings("n").streams, lambda _: True, 1 << 20)
+                assert unit is not None
+                hub.submit_unit(unit).result()
+            shutil.copytree(live, copy, ignore=shutil.ignore_patterns("LOCK"))
+        log = newest_log(copy)
+        flip(log, random.Random(seed).randrange(log.stat().st_size * 8))
+        with SegmentStore.open(copy) as hub:
+            gateway.writer("s", "w").append(b"onward").result()
+            unit = gateway.next_unit("n", hub.holdings("n").streams, lambda _: True, 1 << 20)
+            assert unit is not None
+            hub.submit_unit(unit).result()
+            lost = [event for gap in hub.gaps("n/s") for event in range(gap.events or 0)]
+            held = list(hub.read("n/s"))
+            assert len(held) == 41 - len(lost)
+            assert len(lost) <= 1
+            assert {event.position for event in held} <= {event.position for event in gateway.read("s")}
+            assert hub.check().ok
