@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from storage import keys
-from storage.catalog import Catalog, NodeRecord
+from storage.catalog import Catalog, FamilyRecord, NodeRecord
 from storage.chain import CommitRecord
 from storage.clock import Clock
 from storage.committer import Committer
@@ -39,7 +39,6 @@ def load(kv: KeyValueStore, store: UUID) -> tuple[Catalog, CommitRecord | None, 
         raise StoreDamagedError(
             f"the store's tables are damaged: {error}. Copy its files before anything else"
         ) from error
-    _drop_unnamed_families(kv, catalog)
     return catalog, last, tuple(salvage.lines)
 
 
@@ -52,9 +51,12 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     verified = 0 if last is None else last.number
     committer.opening = opening
     node = NodeRecord(store, opening, verified)
+    adopted = {family.name: family for family in _settle_families(kv, catalog)}
+    catalog.families.update(adopted)
 
     def take(group: Group, ticket: Ticket) -> None:
         group.changes.node = node
+        group.changes.families.update(adopted)
 
     committer.submit(Ticket(committer), take, 0)
     committer.commit()
@@ -64,8 +66,20 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     return Opened(catalog, committer, lines)
 
 
-def _drop_unnamed_families(kv: KeyValueStore, catalog: Catalog) -> None:
-    """A family that no commit names was created just before a crash, or dropped and brought back by a repair."""
+def _settle_families(kv: KeyValueStore, catalog: Catalog) -> list[FamilyRecord]:
+    """Families that no commit names. An empty one was created just before a crash, one older than those that are named
+    was dropped and brought back by a repair: both are dropped. Any other lost its record, and is named again.
+    """
+    adopted = []
     for name in kv.families():
-        if name != keys.DEFAULT and name not in catalog.families:
+        if name == keys.DEFAULT or name in catalog.families:
+            continue
+        kind, _, number = name.rpartition("-")
+        newest = catalog.newest_family(kind)
+        first = kv.scan(name, b"", None, limit=1)
+        if not first or (newest is not None and int(number) < newest.number):
             kv.drop_family(name)
+        else:
+            commit = int.from_bytes(first[0][0], "big") if kind == "chain" else 0
+            adopted.append(FamilyRecord(kind, int(number), commit))
+    return adopted

@@ -297,11 +297,16 @@ class Salvage:
     def _know(self, entry: ChainEntry, header: BlockHeader) -> None:
         """What a block's header says of its stream and writers, where the tables have lost it."""
         changes = Changes()
+        origin = next((n for n, mirror in self._catalog.mirrors.items() if mirror.store == header.store), None)
         if entry.stream not in self._catalog.by_number:
+            name = header.stream if header.store == self._store else f"{origin or header.store}/{header.stream}"
+            mirrored = None if header.store == self._store else (origin or str(header.store), header.stream)
             layout = (SegmentLayout(entry.segment, entry.epoch, KeyRange()),)
-            changes.streams[header.stream] = StreamRecord(
-                entry.stream, header.stream, header.incarnation, StreamConfig(), None, layout
+            changes.streams[name] = StreamRecord(
+                entry.stream, name, header.incarnation, StreamConfig(), mirrored, layout
             )
+        if origin is not None and header.commit > self._catalog.throughs.get(entry.stream, 0):
+            changes.throughs[entry.stream] = header.commit
         known = self._catalog.writers.get(entry.stream, {})
         for span in header.writers:
             if known.get(span.writer, -1) < span.last:
@@ -314,6 +319,7 @@ class Salvage:
         self._changes.segments.update(changes.segments)
         self._changes.segment_starts.update(changes.segment_starts)
         self._changes.writers.update(changes.writers)
+        self._changes.throughs.update(changes.throughs)
 
     def _write(self, newest: int) -> None:
         for key, payload in self._changes.entries():

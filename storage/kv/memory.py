@@ -87,6 +87,14 @@ class MemoryTwin:
                 self._open.closed = True
                 self._open = None
 
+    def copy(self) -> MemoryTwin:
+        """Another disk with what is durable on this one: an image of the card, taken now."""
+        other = MemoryTwin(self.capacity_bytes)
+        other.store_id = self.store_id
+        other._durable = {name: table.copy() for name, table in self._durable.items()}
+        other._visible = {name: table.copy() for name, table in self._durable.items()}
+        return other
+
     @property
     def used_bytes(self) -> int:
         return sum(table.size_bytes for table in self._visible.values())
