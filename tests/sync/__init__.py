@@ -1,0 +1,1 @@
+"""Replication: the state machine, the wire, the client, and the conformance suite over every kind of upstream."""
