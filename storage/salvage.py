@@ -208,7 +208,7 @@ class Salvage:
             if checksum in claimed or (ours and header.commit != number):
                 continue
             segment = keys.block_segment(key)
-            generation = self._generation_for(segment)
+            generation = self._generation_for(segment, keys.block_offset(key))
             if not ours and self._kv.get(f"telemetry-{generation:08d}", key) is not None:
                 continue
             claimed.add(checksum)
@@ -238,7 +238,7 @@ class Salvage:
                 end = self._end_before(key, entry.start)
                 if end >= entry.start:
                     continue
-                generation = self._generation_for(key)
+                generation = self._generation_for(key, end)
                 gap = GapRecord(GapReason.DAMAGED, entry.start - end, None, number, 0, _DETAIL)
                 self._put_block(f"telemetry-{generation:08d}", keys.block(key, end), gap.encode())
                 gaps.append(ChainEntry(*key, GAP, generation, end, entry.start - end, UNKNOWN_EVENTS, 0))
@@ -340,10 +340,11 @@ class Salvage:
         self._kv.create_family(name)
         return name
 
-    def _generation_for(self, segment: SegmentKey) -> int:
+    def _generation_for(self, segment: SegmentKey, offset: int) -> int:
+        """Where readers will look for an entry at `offset`."""
+        holding = self._catalog.generation_of(segment, offset)
         newest = self._catalog.newest_family("telemetry")
-        starts = self._catalog.generations_of(segment)
-        return starts[-1][1] if starts else newest.number if newest is not None else 1
+        return holding if holding is not None else newest.number if newest is not None else 1
 
     def _name_of(self, stream: int) -> str:
         known = self._catalog.by_number.get(stream)
