@@ -1,0 +1,46 @@
+"""Drivers: what is read from devices, handed over as batches of frames. This docstring is the contract's specification.
+
+A driver is one file, or a small package, with
+
+`Config`
+    A class under `@drivers.contract.config`: a frozen dataclass whose every field has a default and a docstring below
+    it. Validation, the sample configuration and its JSON Schema are made from it.
+A driver class
+    Made from (its Config, `SourceSettings`, a `Clock`), with `open`, `poll`, `ack`, `close`, and one line in
+    `drivers.registry`. It declares its `shape` and, in words, what happens when the store pushes back.
+
+Life of a driver object
+    1. `open(state)` once. `state` is the cursor last committed for this source, None if there never was one.
+    2. `poll(timeout_s)` again and again, from one thread. It waits at most `timeout_s` and gives a `Delivery`, or None.
+       A delivery is at most 16 MiB of payload and 100,000 events.
+    3. `ack(delivery)` once for each delivery that is on disk, in the order of the deliveries, between polls. A delivery
+       never acknowledged is one that the driver must be able to bring again, unless its shape is memoryless.
+    4. `close()` once, also after an error. It must not raise, and a closed driver is not used again: after an error the
+       source makes a new one.
+    Every call is bounded: five seconds for `open` and `close`, `timeout_s` and a little for `poll`.
+
+Shapes
+    MEMORYLESS    what is not captured is gone (serial)
+    ACKNOWLEDGED  the other side keeps it until `ack` (MQTT)
+    CURSORED      it can be read again from the cursor (files, synthetic)
+
+Cursor
+    A delivery may carry a cursor: small state (at most 1 MiB), committed in the same write as the delivery's data, and
+    given to the next `open`. It is cumulative: committing a later one makes the earlier ones superfluous. A delivery
+    with a cursor and no data is allowed. With it a cursored driver is stored exactly once, and an acknowledged one
+    recognises what the other side sends again.
+
+Errors
+    `DeviceLostError`: the device or its link is gone, the source opens again with full-jitter backoff.
+    `DriverConfigError`: it can't work as configured; the source stays FAILED until somebody restarts it.
+    Anything else: counted, shown, and treated as a lost device. Nothing that a driver raises leaves its source.
+
+Counters (`Driver.counters`, all growing, all numbers of events but `bytes`)
+    `good` handed over, `bad` read and not valid, `lost` known to be missing, `duplicates` sent again and recognised,
+    `refused` above a stated limit, `bytes` of payload handed over.
+    The source adds `durable`, `lost`, `refused` and `restarts` of its own.
+
+When the store pushes back
+    The source holds at most 16 deliveries that are not durable. Beyond that a driver is not polled, unless it is
+    memoryless: then it is polled on, and what does not fit is counted as lost. Counted, never silent.
+"""

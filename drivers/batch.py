@@ -1,0 +1,141 @@
+"""What is done to deliveries before they are submitted: leave out what no store takes, join what fits together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from drivers.contract import (
+    MAX_CURSOR_BYTES,
+    MAX_DELIVERY_BYTES,
+    MAX_DELIVERY_EVENTS,
+    Delivery,
+    DriverError,
+)
+from storage.errors import InvalidNameError
+from storage.model import MAX_EVENT_BYTES, MAX_KEY_BYTES, Append, Frame, check_stream_name
+
+MAX_CONTENT_TYPE_CHARACTERS = 255
+MAX_HEADERS = 255
+
+
+def check_size(delivery: Delivery) -> None:
+    """Raises DriverError where a driver hands over more at once than the contract allows."""
+    events, size_bytes = delivery.events, delivery.size_bytes
+    # One event above its own limit is refused alone, so it does not count against the delivery that it came in.
+    if events > MAX_DELIVERY_EVENTS or (events > 1 and size_bytes > 2 * MAX_DELIVERY_BYTES):
+        raise DriverError(
+            f"a delivery of {events} events and {size_bytes} bytes: at most {MAX_DELIVERY_EVENTS} and "
+            f"{MAX_DELIVERY_BYTES}; the driver has to hand over smaller ones"
+        )
+    if delivery.cursor is not None and len(delivery.cursor) > MAX_CURSOR_BYTES:
+        raise DriverError(f"a cursor of {len(delivery.cursor)} bytes: at most {MAX_CURSOR_BYTES}")
+
+
+def within_limits(delivery: Delivery) -> tuple[Delivery, list[str]]:
+    """`delivery` without the events that no store takes, and one line for each of these."""
+    refused: list[str] = []
+    appends = []
+    for append in delivery.appends:
+        try:
+            check_stream_name(append.stream)
+        except InvalidNameError as error:
+            refused += [str(error)] * sum(len(frame.payloads) for frame in append.frames)
+            continue
+        frames = [kept for frame in append.frames if (kept := _frame_within_limits(append.stream, frame, refused))]
+        if frames:
+            appends.append(
+                append if len(frames) == len(append.frames) and not refused else replace(append, frames=frames)
+            )
+    if not refused:
+        return delivery, refused
+    return replace(delivery, appends=appends), refused
+
+
+def _frame_within_limits(stream: str, frame: Frame, refused: list[str]) -> Frame | None:
+    wrong = _wrong_label(frame)
+    if wrong is not None:
+        refused += [f"an event for {stream} with {wrong}"] * len(frame.payloads)
+        return None
+    if max(map(len, frame.payloads), default=0) <= MAX_EVENT_BYTES:
+        return frame if frame.payloads else None
+    kept = [index for index, payload in enumerate(frame.payloads) if len(payload) <= MAX_EVENT_BYTES]
+    refused += [
+        f"an event of {len(payload)} bytes for {stream}: at most {MAX_EVENT_BYTES}"
+        for payload in frame.payloads
+        if len(payload) > MAX_EVENT_BYTES
+    ]
+    if not kept:
+        return None
+    times_ns = frame.times_ns
+    return replace(
+        frame,
+        payloads=[frame.payloads[index] for index in kept],
+        captured_ns=times_ns[kept[0]] if times_ns is not None else frame.captured_ns,
+        times_ns=[times_ns[index] for index in kept] if times_ns is not None else None,
+    )
+
+
+def _wrong_label(frame: Frame) -> str | None:
+    key_bytes = len(frame.routing_key.encode())
+    if key_bytes > MAX_KEY_BYTES:
+        return f"a routing key of {key_bytes} bytes: at most {MAX_KEY_BYTES}"
+    if len(frame.content_type) > MAX_CONTENT_TYPE_CHARACTERS:
+        return f"a content type of {len(frame.content_type)} characters: at most {MAX_CONTENT_TYPE_CHARACTERS}"
+    if len(frame.headers) > MAX_HEADERS:
+        return f"{len(frame.headers)} headers: at most {MAX_HEADERS}"
+    return None
+
+
+def merged(deliveries: Sequence[Delivery]) -> list[Append]:
+    """One append for each stream, in the order in which the streams first appear; neighbouring frames are joined.
+
+    A conditional append stands alone: it must not be joined with others.
+    """
+    if len(deliveries) == 1:
+        return list(deliveries[0].appends)
+    frames: dict[str, list[Frame]] = {}
+    conditional: list[Append] = []
+    for delivery in deliveries:
+        for append in delivery.appends:
+            if append.expected_length is not None:
+                conditional.append(append)
+                continue
+            frames.setdefault(append.stream, []).extend(append.frames)
+    return conditional + [Append(stream, _joined(of_stream)) for stream, of_stream in frames.items()]
+
+
+def _joined(frames: Iterable[Frame]) -> list[Frame]:
+    """Neighbours that differ in payload and time alone become one frame."""
+    runs: list[list[Frame]] = []
+    for frame in frames:
+        if runs and _alike(runs[-1][0], frame):
+            runs[-1].append(frame)
+        else:
+            runs.append([frame])
+    return [run[0] if len(run) == 1 else _join(run) for run in runs]
+
+
+def _alike(one: Frame, other: Frame) -> bool:
+    return (
+        one.routing_key == other.routing_key
+        and one.content_type == other.content_type
+        and one.headers == other.headers
+        and one.writer is None
+        and other.writer is None
+        and (one.captured_ns is None) == (other.captured_ns is None)
+    )
+
+
+def _join(run: Sequence[Frame]) -> Frame:
+    payloads = [payload for frame in run for payload in frame.payloads]
+    if run[0].captured_ns is None:
+        return replace(run[0], payloads=payloads)
+    return replace(run[0], payloads=payloads, times_ns=[time_ns for frame in run for time_ns in _times_ns(frame)])
+
+
+def _times_ns(frame: Frame) -> Sequence[int]:
+    if frame.times_ns is not None:
+        return frame.times_ns
+    assert frame.captured_ns is not None
+    return [frame.captured_ns] * len(frame.payloads)

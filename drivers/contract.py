@@ -1,0 +1,145 @@
+"""What a driver is: the words that drivers and the source around them share. Specified in the package docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Protocol, TypeVar, dataclass_transform
+
+from storage.clock import Clock
+from storage.model import Append
+
+MAX_DELIVERY_BYTES = 16 << 20
+"""Payload in one delivery."""
+MAX_DELIVERY_EVENTS = 100_000
+MAX_CURSOR_BYTES = 1 << 20
+
+
+class DriverError(Exception):
+    """Base of everything that drivers raise on purpose. `str()` says what failed, where, and what to do."""
+
+
+class DeviceLostError(DriverError):
+    """The device, or the link to it, is gone or not there yet. It is tried again by itself."""
+
+
+class DriverConfigError(DriverError):
+    """It can't work as configured: a person has to change the configuration."""
+
+
+class UnknownDriverError(DriverError):
+    """There is no driver of that name."""
+
+
+class Shape(Enum):
+    """What becomes of data that was read and not stored."""
+
+    MEMORYLESS = "memoryless"
+    ACKNOWLEDGED = "acknowledged"
+    CURSORED = "cursored"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one poll yields: frames for one or more streams, and the cursor that is committed in the same write.
+
+    `token` means something to the driver alone, which gets the delivery back in `ack`.
+    """
+
+    appends: Sequence[Append]
+    cursor: bytes | None = None
+    token: object = None
+
+    @property
+    def events(self) -> int:
+        return sum(len(frame.payloads) for append in self.appends for frame in append.frames)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(payload) for append in self.appends for frame in append.frames for payload in frame.payloads)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceSettings:
+    """What every source has, whatever its driver.
+
+    `stream` and `key` may be templates where the driver says so (MQTT: `{1}` is a word of the topic counted from 0,
+    `{topic}` all of it). Without a `key` the routing key is the source's name. With a `commit_interval_s` above 0
+    frames are gathered and made durable once in it, which spares the flash. `node` is this gateway's name.
+    """
+
+    name: str
+    driver: str
+    stream: str
+    key: str = ""
+    commit_interval_s: float = 0.0
+    content_type: str = ""
+    node: str = "edge"
+
+    @property
+    def routing_key(self) -> str:
+        return self.key or self.name
+
+    @property
+    def cursor_name(self) -> str:
+        """The name under which the store keeps this source's cursor."""
+        return f"source/{self.name}"
+
+
+class Driver(Protocol):
+    """One opening of a device. Used from one thread; see the package docstring for who calls what, when."""
+
+    shape: ClassVar[Shape]
+    pushback: ClassVar[str]
+    """What happens to the data when the store takes no more, in words for a person."""
+    waits_in_poll: ClassVar[bool]
+    """True where `poll` itself waits for data, False where it returns at once and its caller has to wait."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """`good`, `bad`, `lost`, `duplicates`, `refused` in events and `bytes`, since this object was made."""
+
+    def open(self, state: bytes | None) -> None:
+        """Open the device and go on from `state`. Raises DeviceLostError or DriverConfigError."""
+
+    def poll(self, timeout_s: float) -> Delivery | None:
+        """What has come in, waiting at most `timeout_s` for it. Raises DeviceLostError."""
+
+    def ack(self, delivery: Delivery) -> None:
+        """`delivery` is on disk, and so is every one before it. Raises DeviceLostError."""
+
+    def close(self) -> None:
+        """Let go of the device. Raises nothing."""
+
+
+class DriverClass(Protocol):
+    """What the registration table names: a class that makes drivers, with its `Config` beside it."""
+
+    Config: type
+    shape: ClassVar[Shape]
+    pushback: ClassVar[str]
+    waits_in_poll: ClassVar[bool]
+
+    def __call__(self, config: object, settings: SourceSettings, clock: Clock) -> Driver:
+        """A driver that is not open yet. Raises DriverConfigError where the configuration can't work."""
+
+
+def new_counters() -> dict[str, int]:
+    """A driver's counters, all 0."""
+    return dict.fromkeys(("good", "bad", "lost", "duplicates", "refused", "bytes"), 0)
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config(cls: type[ConfigT]) -> type[ConfigT]:
+    """Make `cls` a driver's configuration: a frozen dataclass that refuses unknown keys, described by its docstrings.
+
+    The settings for pydantic are a plain dictionary, so that a driver needs no more than the standard library.
+    """
+    made = dataclass(frozen=True, kw_only=True)(cls)
+    vars_for_pydantic = {"extra": "forbid", "use_attribute_docstrings": True}
+    type.__setattr__(made, "__pydantic_config__", vars_for_pydantic)
+    return made

@@ -1,0 +1,30 @@
+"""The drivers by name. A driver's module, and the library it needs, is loaded when its name is first asked for."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import cast
+
+from drivers.contract import DriverClass, UnknownDriverError
+
+DRIVERS = {
+    "mqtt": "drivers.mqtt:MqttDriver",
+    "serial": "drivers.serial:SerialDriver",
+    "synthetic": "drivers.synthetic:SyntheticDriver",
+}
+"""Name in the configuration -> module:class."""
+
+
+def driver_names() -> list[str]:
+    return sorted(DRIVERS)
+
+
+def driver_class(name: str) -> DriverClass:
+    """The class registered under `name`. Raises UnknownDriverError, which names the nearest."""
+    if name not in DRIVERS:
+        near = get_close_matches(name, DRIVERS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(driver_names())}"
+        raise UnknownDriverError(f"no driver is called {name!r}: {hint}")
+    module, _, attribute = DRIVERS[name].partition(":")
+    return cast(DriverClass, getattr(import_module(module), attribute))

@@ -1,0 +1,1 @@
+"""Drivers and the source around them."""

@@ -1,0 +1,176 @@
+"""The serial driver on a real pseudo-terminal: lines in, frames out, through unplugging and garbage."""
+
+from __future__ import annotations
+
+import os
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivers.contract import DriverConfigError, SourceSettings
+from drivers.serial import SerialConfig, SerialDriver
+from drivers.serial.framing import nmea_checksum
+from drivers.source import SourceState
+from storage.clock import FakeClock
+from tests.drivers.running import Running
+
+SETTINGS = SourceSettings(name="flow", driver="serial", stream="plant/flow")
+
+
+class Adapter:
+    """A serial adapter that can be pulled out: a pseudo-terminal under a stable name, another one each time."""
+
+    def __init__(self, name: Path) -> None:
+        self.name = name
+        self._instrument: int | None = None
+
+    def plug_in(self) -> None:
+        self._instrument, ours = os.openpty()
+        tty.setraw(ours)
+        self.name.symlink_to(os.ttyname(ours))
+        os.close(ours)
+
+    def unplug(self) -> None:
+        if self._instrument is not None:
+            os.close(self._instrument)
+            self._instrument = None
+            self.name.unlink()
+
+    def say(self, data: bytes) -> None:
+        assert self._instrument is not None
+        written = 0
+        while written < len(data):
+            written += os.write(self._instrument, data[written : written + 1024])
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Iterator[Adapter]:
+    made = Adapter(tmp_path / "usb-instrument")
+    yield made
+    made.unplug()
+
+
+def source(config: SerialConfig) -> Running:
+    return Running(lambda settings, clock: SerialDriver(config, settings, clock), SETTINGS)
+
+
+def opened(adapter: Adapter, config: SerialConfig | None = None) -> Running:
+    adapter.plug_in()
+    running = source(config or SerialConfig(port=str(adapter.name)))
+    running.until(lambda: running.source.state is SourceState.RUNNING, "the port")
+    return running
+
+
+def test_lines_become_events_with_the_time_at_which_they_came(adapter: Adapter) -> None:
+    running = opened(adapter)
+    before_ns = running.clock.boot_ns()
+    adapter.say(b"12.7\r\n12.8\n")
+    running.until(lambda: len(running.sink.events) == 2, "two events")
+    after_ns = running.clock.boot_ns()
+    assert running.sink.payloads("plant/flow") == [b"12.7", b"12.8"]
+    assert {event.routing_key for event in running.sink.events} == {"flow"}
+    assert all(before_ns <= event.time_ns <= after_ns for event in running.sink.events)
+
+
+def test_a_line_may_come_in_pieces(adapter: Adapter) -> None:
+    running = opened(adapter)
+    for piece in (b"1", b"2.", b"7\n1"):
+        adapter.say(piece)
+        running.for_a_while(0.05)
+    assert running.sink.payloads() == [b"12.7"]
+
+
+def test_garbage_and_babble_are_counted_and_the_next_line_is_read(adapter: Adapter) -> None:
+    running = opened(adapter, SerialConfig(port=str(adapter.name), max_line_bytes=64, pattern=r"\d+\.\d"))
+    adapter.say(b"\xff\xfe\x00\n" + b"\x55" * 5000 + b"\n12.7\n")
+    running.until(lambda: len(running.sink.events) == 1, "the good line")
+    assert running.sink.payloads() == [b"12.7"]
+    assert running.counter("bad") == 2
+
+
+def test_what_was_joined_in_the_middle_can_be_left_out(adapter: Adapter) -> None:
+    running = opened(adapter, SerialConfig(port=str(adapter.name), skip_first_line=True))
+    adapter.say(b".7\n12.8\n")
+    running.until(lambda: len(running.sink.events) == 1, "the whole line")
+    assert running.sink.payloads() == [b"12.8"]
+
+
+def test_an_adapter_pulled_out_and_put_back_under_another_number_resumes(adapter: Adapter) -> None:
+    running = opened(adapter)
+    adapter.say(b"1\n")
+    running.until(lambda: len(running.sink.events) == 1, "the first line")
+    adapter.unplug()
+    running.until(lambda: running.source.state is SourceState.BACKOFF, "the loss noticed")
+    error = str(running.source.status().last_error)
+    assert str(adapter.name) in error
+    assert "plug it in" in error
+    adapter.plug_in()
+    running.until(lambda: running.source.state is SourceState.RUNNING, "the port again")
+    adapter.say(b"2\n")
+    running.until(lambda: len(running.sink.events) == 2, "the second line")
+    assert running.sink.payloads() == [b"1", b"2"]
+    assert running.counter("restarts") >= 1
+
+
+def test_a_port_that_is_not_there_at_first_is_waited_for(adapter: Adapter) -> None:
+    running = source(SerialConfig(port=str(adapter.name)))
+    running.until(lambda: running.source.state is SourceState.BACKOFF, "the failure")
+    error = str(running.source.status().last_error)
+    assert f"{adapter.name} is not there" in error
+    assert "source flow" in error
+    adapter.plug_in()
+    running.until(lambda: running.source.state is SourceState.RUNNING, "the port")
+    adapter.say(b"1\n")
+    running.until(lambda: len(running.sink.events) == 1, "the first line")
+
+
+def test_a_port_in_use_is_said_to_be(adapter: Adapter) -> None:
+    opened(adapter)
+    second = source(SerialConfig(port=str(adapter.name)))
+    second.until(lambda: second.source.state is SourceState.BACKOFF, "the refusal")
+    assert "in use by another program" in str(second.source.status().last_error)
+
+
+def test_a_file_that_is_no_port_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("12.7\n", encoding="utf-8")
+    running = source(SerialConfig(port=str(path)))
+    running.until(lambda: running.source.state is SourceState.BACKOFF, "the refusal")
+    assert f"{path} can't be opened" in str(running.source.status().last_error)
+
+
+def test_nmea_keeps_good_sentences_and_counts_bad_ones(adapter: Adapter) -> None:
+    running = opened(adapter, SerialConfig(port=str(adapter.name), framing="nmea"))
+    body = b"GPGLL,5300.97914,N,00259.98174,E,125926,A"
+    good = b"$%s*%02X" % (body, nmea_checksum(body))
+    adapter.say(b"$GPGLL,53*00\r\n" + good + b"\r\nnoise\r\n" + good + b"\r\n")
+    running.until(lambda: len(running.sink.events) == 2, "two sentences")
+    assert running.sink.payloads() == [good, good]
+    assert running.sink.events[0].headers == (("nmea.type", b"GPGLL"),)
+    assert running.sink.events[0].content_type == "application/vnd.nmea0183"
+    assert running.counter("bad") == 2
+
+
+def test_nothing_of_a_long_burst_is_lost(adapter: Adapter) -> None:
+    running = opened(adapter)
+    lines = [b"%06d" % number for number in range(5000)]
+    for start in range(0, len(lines), 100):
+        adapter.say(b"".join(line + b"\n" for line in lines[start : start + 100]))
+        running.step()
+    running.until(lambda: len(running.sink.events) == len(lines), "all lines")
+    assert running.sink.payloads() == lines
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (SerialConfig(terminator=""), "terminator is empty"),
+        (SerialConfig(max_line_bytes=0), "max_line_bytes = 0"),
+        (SerialConfig(pattern="("), "no regular expression"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_to_write(config: SerialConfig, said: str) -> None:
+    with pytest.raises(DriverConfigError, match=said):
+        SerialDriver(config, SETTINGS, FakeClock())
