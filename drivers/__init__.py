@@ -41,6 +41,6 @@ Counters (`Driver.counters`, all growing, all numbers of events but `bytes`)
     The source adds `durable`, `lost`, `refused` and `restarts` of its own.
 
 When the store pushes back
-    The source holds at most 16 deliveries that are not durable. Beyond that a driver is not polled, unless it is
-    memoryless: then it is polled on, and what does not fit is counted as lost. Counted, never silent.
+    The source has at most 16 submissions waiting for the store. Beyond that a driver is not polled, unless it is
+    memoryless: then it is polled on, and what does not fit into 16 MiB is counted as lost. Counted, never silent.
 """

@@ -214,7 +214,8 @@ class Outbox:
             return self._submit_without(group, error)
         left_out = events - _events(appends)
         self.waiting_events -= left_out
-        self._refusals = 0
+        if self._refusals:
+            self._refusals, self.last_error = 0, None
         self._alone = max(0, self._alone - 1)
         now_ns = self._clock.boot_ns()
         self._submissions.append(_Submission(group, events - left_out, ticket, now_ns))

@@ -222,14 +222,16 @@ class Source:
         """Acknowledge what is durable to the driver that it came from, if that is still the one."""
         for group in self._outbox.settle():
             self._quiet_steps = 0
-            for taken in group:
-                if taken.driver is not self._driver:
-                    continue
-                try:
+            ours = [taken for taken in group if taken.driver is self._driver]
+            if not ours:
+                continue
+            try:
+                for taken in ours:
                     taken.driver.ack(taken.delivery)
-                except Exception as error:  # noqa: BLE001  (isolation: as in poll)
-                    self._fail(error)
-            self._trace("source.acked", {"source": self.settings.name, "deliveries": len(group)})
+            except Exception as error:  # noqa: BLE001  (isolation: as in poll)
+                self._fail(error)
+            else:
+                self._trace("source.acked", {"source": self.settings.name, "deliveries": len(ours)})
 
     # Opening, failing, closing
 

@@ -130,6 +130,23 @@ def test_what_was_committed_and_not_acknowledged_is_not_stored_again(broker: Mos
     assert after.counter("duplicates") == 10
 
 
+def test_a_connection_lost_while_the_store_was_busy_costs_nothing(broker: Mosquitto, config: MqttConfig) -> None:
+    source = running(config)
+    source.commits = False
+    publish(broker, "site/a", numbers(10))
+    source.until(lambda: source.counter("good") == 10, "ten messages")
+    broker.kill()
+    source.for_a_while(0.1)
+    broker.start()
+    source.commits = True
+    source.until(lambda: source.counter("durable") == 10, "the commits")
+    source.until(lambda: broker.log.count("Sending SUBACK to edge-pump-7-field") == 2, "the subscription")
+    publish(broker, "site/a", numbers(3, start=10))
+    source.until(lambda: len(source.sink.events) >= 13, "the rest")
+    source.for_a_while(0.1)
+    assert source.sink.payloads() == numbers(13)
+
+
 def test_equal_readings_are_all_kept_across_a_kill(broker: Mosquitto, config: MqttConfig) -> None:
     source = running(config)
     source.commits = False
@@ -294,6 +311,29 @@ def test_wrong_credentials_are_named(tmp_path: Path) -> None:
         error = str(source.source.status().last_error)
         assert "check user, password" in error
         assert "hunter2" not in error
+
+
+def test_tls_carries_messages_where_the_authority_is_named_and_says_what_to_do_where_not(tmp_path: Path) -> None:
+    tls = Path(__file__).parents[1] / "sync" / "tls"
+    settings = (f"cafile {tls / 'ca.pem'}", f"certfile {tls / 'hub.pem'}", f"keyfile {tls / 'hub.key'}")
+    with Mosquitto(tmp_path / "mosquitto", settings=settings) as broker:
+        url = f"mqtts://localhost:{broker.port}"
+        trusting = MqttConfig(broker=url, topics=("site/#",), ca=str(tls / "ca.pem"))
+        source = running(trusting)
+        sender = MqttDriver(MqttConfig(broker=url, ca=str(tls / "ca.pem"), client_id="sender"), SETTINGS, source.clock)
+        sender.open(None)
+        assert sender._connection is not None
+        for number in range(300):
+            sender._connection._client.publish("site/a", b"%d" % number * 100, qos=1)
+        source.until(lambda: sender.poll(0) is None and len(source.sink.events) == 300, "all through TLS")
+        sender.close()
+
+        def careless(settings: SourceSettings, clock: Clock) -> Driver:
+            return MqttDriver(MqttConfig(broker=url), settings, clock)
+
+        doubting = Running(careless, SETTINGS)
+        doubting.until(lambda: doubting.source.state is SourceState.BACKOFF, "the refusal")
+        assert "name the authority that signed it in `ca`" in str(doubting.source.status().last_error)
 
 
 @pytest.mark.parametrize(
