@@ -30,5 +30,7 @@ def test_a_package_begins_with_its_specification(package: str) -> None:
 
 
 def test_no_file_is_more_than_one_idea() -> None:
-    long = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in tracked() if name.endswith(".py")}
+    long = {
+        name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in tracked() if name.endswith(".py")
+    }
     assert {name: lines for name, lines in long.items() if lines > 450} == {}

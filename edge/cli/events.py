@@ -1,0 +1,56 @@
+"""Printing events: a line for a person, or a JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from edge.cli.options import complain
+from edge.events import event_line
+from edge.words import count_of
+from storage.model import Event, Gap
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def print_events(events: Iterable[Event], *, as_json: bool, at_once: bool = False) -> int:
+    """Each on a line of standard output; `at_once`: without waiting for more. Returns how many there were."""
+    printed = 0
+    for event in events:
+        printed += 1
+        line = _encode(event_line(event)) if as_json else line_of(event)
+        sys.stdout.write(line + "\n")
+        if at_once:
+            sys.stdout.flush()
+    return printed
+
+
+def line_of(event: Event) -> str:
+    """`2026-11-23T07:00:00.123Z  0.0:1234  key  payload`. A control character can't reach the terminal."""
+    payload = event.payload.decode(errors="backslashreplace")
+    return f"{moment(event.time_ns)}  {event.position}  {printable(event.routing_key) or '-'}  {printable(payload)}"
+
+
+def moment(time_ns: int) -> str:
+    """ISO 8601 in UTC, to the millisecond; the bare number where a clock lied so far that no calendar has it."""
+    try:
+        when = datetime.fromtimestamp(time_ns / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ns} ns"
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def printable(text: str) -> str:
+    """`text` with everything that a terminal would obey shown instead."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def report_gap(gap: Gap) -> None:
+    """On standard error: a range that holds no events any more."""
+    lost = "an unknown number of events" if gap.events is None else count_of(gap.events, "event")
+    detail = f" ({gap.detail})" if gap.detail else ""
+    complain(f"gap in {gap.stream} from {gap.position} to {gap.next}: {gap.reason.name.lower()}, {lost}{detail}")

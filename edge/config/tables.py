@@ -1,0 +1,133 @@
+"""The tables of the configuration as the file has them: every key with its type, default and meaning.
+
+The text below a field is its documentation: the sample, the JSON Schema and the error messages are made from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar, dataclass_transform
+
+from edge.places import DEFAULT_SOCKET
+from storage.model import StreamConfig
+from storage.units import Duration, Size
+
+Table = TypeVar("Table")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def table(cls: type[Table]) -> type[Table]:
+    """Make `cls` a table: a frozen dataclass that refuses unknown keys and is described by its field docstrings."""
+    made = dataclass(frozen=True, kw_only=True)(cls)
+    made.__pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # type: ignore[attr-defined]
+    return made
+
+
+@table
+class NodeTable:
+    """This machine. A gateway is a node with sources, a hub a node with [hub]; one can be both."""
+
+    name: str
+    """The identity upstream: at the hub this node's stream plant/flow is called NAME/plant/flow."""
+    data_dir: Path = Path("/var/lib/edge")
+    """Where everything is kept."""
+    disk_limit: Size | None = None
+    """Bytes on disk at most, log included. This version shows it and warns; it does not yet hold it."""
+    socket: Path = DEFAULT_SOCKET
+    """The Unix socket of the local API, for the group of the process."""
+
+
+@table
+class SourceTable:
+    """A device. Keys below `stream` depend on the driver."""
+
+    name: str
+    """Its name on screens and in the log, and the routing key of its events unless `key` says otherwise."""
+    driver: str
+    """What reads it."""
+    stream: str
+    """Where its events go. Made on first use, with its [[stream]] settings or the defaults."""
+    key: str = ""
+    """Routing key of its events: order is kept per key."""
+    commit_interval: Duration = Duration(0)
+    """Make durable once in that time, which spares the flash; 0s: at once."""
+    content_type: str = ""
+    """MIME type that its events are marked with."""
+
+
+@table
+class StreamTable:
+    """How a stream is kept. A stream that is not listed here has the defaults."""
+
+    name: str
+    """The stream, such as "plant/flow"."""
+    kind: Literal["telemetry"] = "telemetry"
+    """Small events, through the log and compressed."""
+    priority: int = 10
+    """Which goes first where streams compete; a larger number first."""
+    when_full: Literal["block"] = "block"
+    """What happens at the limit: "block" stops taking in, and loses nothing that was taken."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    """Whatever upstream should know of it, such as a unit or a place."""
+
+    def store_config(self) -> StreamConfig:
+        """The same as the store keeps it."""
+        return StreamConfig(self.kind, self.priority, self.when_full, dict(self.attributes))
+
+
+@table
+class UpstreamTable:
+    """Where streams are brought to."""
+
+    name: str
+    """Its name on screens and in the log."""
+    kind: Literal["hub"] = "hub"
+    """What it is. "hub": this same program, elsewhere; exactly once."""
+    url: str
+    """Where it is: https://HOST:PORT. Plain http only to a loopback address."""
+    streams: tuple[str, ...] = ("*",)
+    """Which streams, as shell patterns over whole names: "plant/*" takes in plant/hall/flow."""
+    token_file: Path | None = None
+    """A file with the token that the hub knows this node by."""
+    ca_file: Path | None = None
+    """Certificates to trust (PEM), where the hub's is not signed by an authority that the system trusts."""
+
+
+@table
+class HubTable:
+    """Take in what gateways bring."""
+
+    listen: str
+    """ADDRESS:PORT to listen at. Other than a loopback address needs certificate, key and tokens_file."""
+    tokens_file: Path | None = None
+    """TOML: one line for each gateway that may connect, "node name" = "its token"."""
+    certificate: Path | None = None
+    """Certificate chain (PEM) that gateways see."""
+    key: Path | None = None
+    """The certificate's private key (PEM)."""
+
+
+LATER: dict[str, dict[str, str]] = {
+    "source": {},
+    "stream": {
+        "scaling": "a stream has one segment for now",
+        "retention": "everything is kept for now",
+        "durable_every": "bulk streams are not built yet",
+    },
+    "upstream": {
+        "bandwidth": "the link is used as it is for now",
+        "dead_letter": "what the upstream refuses stops the uplink and is shown for now",
+        "certificate": "use token_file",
+        "key": "use token_file",
+        "schedule": "the link is used at all times for now",
+    },
+}
+"""Keys that are known, and that this version does not do: an error each, with what happens instead."""
+
+LATER_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
+    "source": {"driver": ("camera", "file", "mqtt-listener", "replay")},
+    "stream": {"kind": ("bulk",), "when_full": ("drop-oldest", "thin")},
+    "upstream": {"kind": ("directory", "kafka", "mqtt", "pravega")},
+}
+"""Values that are known, and that this version does not do."""

@@ -1,0 +1,63 @@
+"""`edge streams STREAM`: segments, lengths, gaps, lag."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edge.screens.words import state
+from edge.snapshot import GapSnapshot, StreamSnapshot
+from edge.words import count, count_of, size
+
+MAX_GAPS = 20
+"""Gaps on the screen, the newest; `--json` has all that the daemon sends."""
+
+
+def _segments(stream: StreamSnapshot) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title, number in (("SEGMENT", False), ("STATE", False), ("KEYS", False)):
+        table.add_column(title, justify="right" if number else "left")
+    for title in ("START", "LENGTH", "EVENTS", "GAPS"):
+        table.add_column(title, justify="right")
+    for segment in stream.segments:
+        table.add_row(
+            segment.id.rpartition("/")[2],
+            state(segment.state),
+            f"{segment.key_low:.2f}-{segment.key_high:.2f}",
+            count(segment.start),
+            count(segment.length),
+            count(segment.events),
+            count(segment.gaps),
+        )
+    return table
+
+
+def _gap(gap: GapSnapshot) -> Text:
+    lost = "an unknown number of events" if gap.events is None else count_of(gap.events, "event")
+    detail = f" ({gap.detail})" if gap.detail else ""
+    return Text(f"  {gap.position} to {gap.next}: {gap.reason.lower()}, {lost}{detail}")
+
+
+def stream_screen(stream: StreamSnapshot) -> RenderableType:
+    """One stream in full."""
+    origin = f"mirrored from {stream.origin}" if stream.origin is not None else "written here"
+    settings = f"{stream.kind}, priority {stream.priority}, when full: {stream.when_full}"
+    parts: list[RenderableType] = [
+        Text(f"{stream.name}: {count_of(stream.events, 'event')}, {size(stream.bytes)}", style="bold"),
+        Text(f"{origin}; {settings}", style="dim"),
+        Text(),
+        _segments(stream),
+        Text(),
+    ]
+    for lag in stream.lag:
+        rest = f"{size(lag.bytes)} behind" if lag.bytes else "has all of it"
+        parts.append(Text(f"{lag.upstream}: {rest}"))
+    if not stream.gaps:
+        parts.append(Text("No gaps."))
+        return Group(*parts)
+    parts.append(Text(f"{count_of(len(stream.gaps), 'gap')}:", style="bold"))
+    if len(stream.gaps) > MAX_GAPS:
+        parts.append(Text(f"  … {len(stream.gaps) - MAX_GAPS} older ones: edge --json streams {stream.name}"))
+    parts += [_gap(gap) for gap in stream.gaps[-MAX_GAPS:]]
+    return Group(*parts)

@@ -1,0 +1,109 @@
+"""Nodes as a user runs them: `python -m edge` in a process of its own, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge import Client, EdgeError
+
+DEADLINE_S = 30.0
+
+
+@dataclass
+class Finished:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Node:
+    """A daemon that runs. Its log goes to `log`."""
+
+    config: Path
+    socket: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def client(self) -> Client:
+        return Client(self.socket)
+
+    def edge(self, *arguments: str, stdin: bytes = b"") -> Finished:
+        return edge("--config", str(self.config), *arguments, stdin=stdin)
+
+
+def edge(*arguments: str, stdin: bytes = b"") -> Finished:
+    """Run the command `edge` to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", *arguments], input=stdin, capture_output=True, timeout=60, check=False
+    )
+    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def write_config(directory: Path, name: str = "pump-7", more: str = "") -> Path:
+    """A configuration whose data and socket are in `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "edge.toml"
+    path.write_text(f'[node]\nname = "{name}"\ndata_dir = "data"\nsocket = "edge.sock"\n{more}')
+    return path
+
+
+@contextmanager
+def running(config: Path, environment: dict[str, str] | None = None) -> Iterator[Node]:
+    """A daemon that answers at its socket. Stopped at the end, if it still runs."""
+    log = config.with_suffix(".log")
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edge", "--config", str(config), "run"],
+            stdout=out,
+            stderr=out,
+            env=os.environ | (environment or {}),
+        )
+    node = Node(config, config.parent / "edge.sock", log, process)
+    try:
+        until(lambda: answers(node.socket) or process.poll() is not None, f"an answer; the log: {log}")
+        assert process.poll() is None, log.read_text()
+        yield node
+    finally:
+        stop(process)
+
+
+def answers(path: Path) -> bool:
+    """Whether a daemon is there. A socket may be left over from one that was killed."""
+    try:
+        return Client(path).status().pid > 0
+    except EdgeError:
+        return False
+
+
+def stop(process: subprocess.Popen[bytes]) -> int:
+    """Ask it to stop, and wait for it."""
+    process.terminate()
+    try:
+        return process.wait(DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait until `holds`; a failure says what never came."""
+    end_s = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < end_s, f"waited {DEADLINE_S:g} s in vain for {what}"
+        time.sleep(0.02)
+
+
+def lines_of(texts: Sequence[str]) -> bytes:
+    return "".join(f"{text}\n" for text in texts).encode()
