@@ -70,7 +70,7 @@ class Committer:
         self._queue: deque[_Submission] = deque()
         self._queued_bytes = 0
         self._pending: _Pending | None = None
-        self._failed: StorageError | None = None
+        self.failed: StorageError | None = None
         self._step = threading.Lock()
         self._queue_changed = threading.Condition()
         self._committed = threading.Condition()
@@ -90,8 +90,8 @@ class Committer:
     def submit(self, ticket: Ticket, take: Take, size_bytes: int) -> Ticket:
         """Queue a submission. Raises StoreBusyError with nothing taken, or what ended the store."""
         with self._queue_changed:
-            if self._failed is not None:
-                raise self._failed
+            if self.failed is not None:
+                raise self.failed
             full = self._queued_bytes + size_bytes > QUEUE_BYTES or len(self._queue) >= QUEUE_SUBMISSIONS
             if full and self._queue:
                 why = f": {self.blocked}" if self.blocked else ""
@@ -110,13 +110,13 @@ class Committer:
     def wait_for_work(self, timeout_s: float) -> bool:
         """Wait until something is queued. While commits are blocked, wait the whole time: trying again soon is no use."""
         with self._queue_changed:
-            if self.blocked is not None or (not self._queue and self._failed is None):
+            if self.blocked is not None or (not self._queue and self.failed is None):
                 self._queue_changed.wait(timeout_s)
             return bool(self._queue) or self._pending is not None
 
     def wait_for_commit(self, after: int, timeout_s: float) -> int:
         with self._committed:
-            if self.last_commit <= after and self._failed is None:
+            if self.last_commit <= after and self.failed is None:
                 self._committed.wait(timeout_s)
             return self.last_commit
 
@@ -135,8 +135,8 @@ class Committer:
     def commit(self) -> bool:
         """Make durable what waits. False where nothing did, or where it can't be now (`blocked` says why)."""
         with self._step:
-            if self._failed is not None:
-                self._refuse_all(self._failed)
+            if self.failed is not None:
+                self._refuse_all(self.failed)
                 return False
             pending = self._pending or self._build()
             if pending is None:
@@ -271,7 +271,7 @@ class Committer:
             self._fail(StoreClosedError("the store was closed before this was on disk"))
 
     def _fail(self, error: StorageError) -> None:
-        self._failed = error
+        self.failed = error
         self.blocked = str(error)
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -293,4 +293,4 @@ class Committer:
 
     def refuse_to_open(self) -> None:
         """For opening: the first commit could not be written. Raises what stands in its way."""
-        raise self._failed or StoreFullError(self.blocked or "the first commit of this opening could not be written")
+        raise self.failed or StoreFullError(self.blocked or "the first commit of this opening could not be written")

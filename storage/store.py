@@ -268,6 +268,11 @@ class SegmentStore:
         return self._committer.blocked
 
     @property
+    def failed(self) -> StorageError | None:
+        """What ended the store for writing: nothing more can become durable until it is reopened. None while it works."""
+        return self._committer.failed
+
+    @property
     def waiting(self) -> int:
         """Submissions in the queue."""
         return self._committer.waiting

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from storage.errors import StorageError, StoreFailedError
 from storage.store import SegmentStore
 from storage.trace import Trace
 
@@ -54,26 +53,18 @@ class Committer:
             self._wake()
 
     def _look_at(self, blocked: str | None) -> None:
-        """Say what changed. Raises StoreFailedError where the store has ended."""
+        """Say what changed. Raises what ended the store, where something did."""
         if blocked is None:
             if self._blocked is not None:
                 _log.warning("storing again; it was: %s", self._blocked)
             self._blocked = None
             return
+        if self._store.failed is not None:
+            raise self._store.failed
         if blocked != self._blocked:
-            self._check_failed()
             _log.error("not storing: %s; trying again until it works", blocked)
             self._blocked = blocked
         self._stop.wait(BLOCKED_PAUSE_S)
-
-    def _check_failed(self) -> None:
-        """A store that failed takes no submission, not even an empty one."""
-        try:
-            self._store.submit([])
-        except StoreFailedError:
-            raise
-        except StorageError as error:
-            _log.debug("the store is blocked, not failed: %s", error)
 
 
 def logged(trace: Trace) -> Trace:
