@@ -92,6 +92,7 @@ class Publisher:
         return len(self._sent)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 @pytest.mark.parametrize("max_inflight", [0, 20])
 def test_mqtt_messages_are_stored_once_each_through_power_cuts(

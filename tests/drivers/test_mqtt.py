@@ -162,6 +162,7 @@ def test_equal_readings_are_all_kept_across_a_kill(broker: Mosquitto, config: Mq
     assert after.counter("duplicates") == 6
 
 
+@pytest.mark.long
 def test_proofs_shrink_the_candidates_on_disk(broker: Mosquitto, config: MqttConfig) -> None:
     source = running(config)
     publish(broker, "site/a", numbers(50))

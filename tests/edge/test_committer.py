@@ -44,6 +44,7 @@ def test_a_failed_sync_ends_it_and_wakes_the_supervisor() -> None:
         committer.stop()
 
 
+@pytest.mark.long
 def test_a_full_disk_does_not_end_it_and_what_waited_is_stored_when_there_is_space(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -34,6 +34,7 @@ def upstream(port: int) -> str:
     return f'[[upstream]]\nname = "hub"\nurl = "http://127.0.0.1:{port}"\n'
 
 
+@pytest.mark.long
 def test_a_gateway_without_its_hub_captures_at_once_and_drains_when_it_comes(tmp_path: Path) -> None:
     port = free_port()
     with running(write_config(tmp_path / "gateway", more=SYNTHETIC + upstream(port))) as gateway:
@@ -53,6 +54,7 @@ def test_a_gateway_without_its_hub_captures_at_once_and_drains_when_it_comes(tmp
             assert hub.edge("status").out.startswith("● Safe: ")
 
 
+@pytest.mark.long
 def test_a_hub_that_asks_for_tokens_takes_the_right_one_and_names_the_remedy_for_a_wrong_one(tmp_path: Path) -> None:
     port, right = free_port(), "r" * 32
     (tmp_path / "tokens").write_text(f'"pump-7" = "{right}"\n')
@@ -67,6 +69,7 @@ def test_a_hub_that_asks_for_tokens_takes_the_right_one_and_names_the_remedy_for
         until(lambda: gateway.client.uplinks()[0].sent_events > 0, "events at the hub after the reload")
 
 
+@pytest.mark.long
 def test_a_missing_device_is_shown_and_harms_nobody(tmp_path: Path) -> None:
     serial = '[[source]]\nname = "flow"\ndriver = "serial"\nport = "/dev/ttyNowhere"\nstream = "plant/flow"\n'
     with running(write_config(tmp_path, more=serial + SYNTHETIC)) as node:
@@ -99,6 +102,7 @@ def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
         assert node.client.last_number("a", "w") == 1
 
 
+@pytest.mark.long
 def test_a_read_that_a_kill_cuts_off_is_an_error_and_no_end(tmp_path: Path) -> None:
     """What a reader has seen must not look like all that there is."""
     with running(write_config(tmp_path)) as node:
@@ -111,6 +115,7 @@ def test_a_read_that_a_kill_cuts_off_is_an_error_and_no_end(tmp_path: Path) -> N
             list(events)
 
 
+@pytest.mark.long
 def test_an_interrupted_write_says_how_far_it_is_safe(tmp_path: Path) -> None:
     with running(write_config(tmp_path)) as node:
         command = [sys.executable, "-m", "edge", "--config", str(node.config), "write", "a", "--writer", "w"]
@@ -136,6 +141,7 @@ def test_a_wrong_configuration_is_exit_2_before_anything_is_touched(tmp_path: Pa
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.long
 def test_a_store_that_another_process_has_open_is_exit_1_and_names_it(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     with running(config) as node:
@@ -145,6 +151,7 @@ def test_a_store_that_another_process_has_open_is_exit_1_and_names_it(tmp_path: 
         assert node.client.status().node == "pump-7"
 
 
+@pytest.mark.long
 def test_a_store_of_a_newer_format_is_exit_1_and_left_alone(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     with running(config):
@@ -178,6 +185,7 @@ def test_a_hub_address_that_is_taken_does_not_keep_the_gateway_from_capturing(tm
             until(lambda: any("can't listen" in text for text in node.client.status().notices), "the notice")
 
 
+@pytest.mark.long
 def test_a_reload_starts_stops_and_keeps_sources_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
     config = write_config(tmp_path, more=SYNTHETIC)
     good = config.read_text()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from edge import RequestRefusedError
 from tests.edge.running import running, until, write_config
 
@@ -42,6 +44,7 @@ def fill_and_free(mount: Path) -> None:
     print("went on by itself")
 
 
+@pytest.mark.long
 def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
     code = f"import pathlib, {__name__} as test; test.fill_and_free(pathlib.Path({str(tmp_path)!r}))"
     result = subprocess.run(

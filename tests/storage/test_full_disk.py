@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from storage import SegmentStore, committer
 from storage.errors import StoreBusyError
 
@@ -60,6 +62,7 @@ def fill_and_free(mount: Path) -> None:
         assert report.ok, report.findings
 
 
+@pytest.mark.long
 def test_a_full_disk_loses_nothing_and_work_goes_on_when_space_is_freed(tmp_path: Path) -> None:
     code = f"import pathlib, {__name__} as test; test.fill_and_free(pathlib.Path({str(tmp_path)!r}))"
     result = subprocess.run(

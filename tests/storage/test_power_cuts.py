@@ -16,6 +16,13 @@ STEPS_PER_EXAMPLE = 250
 EXAMPLES = 42
 
 
+def test_a_few_power_cuts_cost_nothing_that_was_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "GENERATION_BYTES", 4000)
+    for seed in range(4):
+        Drive(seed).run(STEPS_PER_EXAMPLE)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("generation_bytes", [committer.GENERATION_BYTES, 4000])
 def test_a_prefix_with_all_that_was_acknowledged_survives_every_power_cut(
     monkeypatch: pytest.MonkeyPatch, generation_bytes: int

@@ -42,6 +42,7 @@ def test_exactly_once_under_every_fault_and_power_cut(kind: Kind, seed: int) -> 
         world.check_exactly_once()
 
 
+@pytest.mark.long
 @every_kind
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NONE], ids=lambda fault: fault.name)
 def test_exactly_once_when_most_requests_meet_one_fault(kind: Kind, fault: Fault) -> None:
@@ -66,6 +67,7 @@ def test_the_same_unit_again_changes_nothing(kind: Kind) -> None:
         world.check_exactly_once()
 
 
+@pytest.mark.long
 @every_kind
 @pytest.mark.parametrize("seed", seeds(1, 4))
 def test_gateways_under_different_names_do_not_meet(kind: Kind, seed: int) -> None:
@@ -234,6 +236,7 @@ def test_a_hub_whose_engine_asks_for_a_pause_is_waited_for(kind: Kind) -> None:
         world.check_exactly_once()
 
 
+@pytest.mark.long
 @every_kind
 def test_a_schedule_meets_every_fault(kind: Kind) -> None:
     """A schedule that never fails would prove nothing."""
