@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from edge import RequestRefusedError
 from tests.edge.running import running, until, write_config
+from tests.small_disk import run_on_small_disk
 
 BALLAST_BYTES = 24 << 20
 
 
 def fill_and_free(mount: Path) -> None:
     """Runs inside a mount namespace of its own."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(mount)], check=True)
     ballast = mount / "ballast"
     ballast.write_bytes(bytes(BALLAST_BYTES))
     with running(write_config(mount)) as node:
@@ -46,13 +44,4 @@ def fill_and_free(mount: Path) -> None:
 
 @pytest.mark.long
 def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
-    code = f"import pathlib, {__name__} as test; test.fill_and_free(pathlib.Path({str(tmp_path)!r}))"
-    result = subprocess.run(
-        ["unshare", "--mount", "--map-root-user", sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "went on by itself" in result.stdout
+    assert "went on by itself" in run_on_small_disk(__name__, fill_and_free.__name__, tmp_path)
