@@ -256,14 +256,15 @@ class Source:
 
     def _fail(self, error: Exception) -> None:
         now_ns = self._clock.boot_ns()
-        self._last_error = str(error) or type(error).__name__
+        label = f"source {self.settings.name}: "
+        self._last_error = str(error).removeprefix(label) or type(error).__name__
         steady = self._state is SourceState.RUNNING and now_ns - self._opened_ns >= STEADY_AFTER_S * 1e9
         if steady and self._last_event_ns is not None and self._last_event_ns >= self._opened_ns:
             self._backoff.reset()
         self._close_driver()
         if isinstance(error, DriverConfigError):
             self._state = SourceState.FAILED
-            _log.error("source %s stopped: %s", self.settings.name, self._last_error)
+            _log.error("source %s: stopped: %s", self.settings.name, self._last_error)
             return
         wait_s = self._backoff.next_s()
         self._restarts += 1

@@ -80,7 +80,7 @@ def _detail(status: SourceStatus) -> str:
         return ""
     if status.state.value == "blocked":
         return f"the store takes nothing now: {status.pushback}"
-    return (status.last_error or "").removeprefix(f"source {status.name}: ")
+    return status.last_error or ""
 
 
 def _wall_ns(boot_ns: int | None, clock: Clock) -> int | None:
