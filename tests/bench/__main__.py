@@ -1,0 +1,33 @@
+"""`python -m tests.bench [NAME …]`"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench import append, drain, memory, mqtt
+
+BENCHES = {"append": append, "mqtt": mqtt, "drain": drain, "memory": memory}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; all of them unless named")
+    names: list[str] = parser.parse_args().names or list(BENCHES)
+    unknown = set(names) - set(BENCHES)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(BENCHES)}")
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {load:.1f}{': something else runs beside this' if load > 0.5 else ''}\n")
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix=f"edge-bench-{name}-") as folder:
+            for figure in BENCHES[name].figures(Path(folder)):
+                print(figure.text(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Kills, random and aimed, to gateway and hub, under load and a flapping link: nothing lost, doubled or out of order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.oracle.rounds import run_rounds
+
+QUICK_ROUNDS = 3
+LONG_ROUNDS = 60
+SOAK_ROUNDS = 200
+
+
+def test_a_few_kills_cost_nothing(tmp_path: Path) -> None:
+    report = run_rounds(QUICK_ROUNDS, 3, tmp_path)
+    assert report.ok, report.text()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_kills_at_every_step_cost_nothing(tmp_path: Path) -> None:
+    report = run_rounds(SOAK_ROUNDS if os.environ.get("EDGE_SOAK") else LONG_ROUNDS, 1, tmp_path)
+    print(report.text())
+    assert report.ok, report.text()
+    assert not report.never_hit, report.text()
