@@ -16,6 +16,7 @@ from edge.demo.nodes import GatewayPlan, NodeProcess, free_port, gateway_toml, h
 from edge.demo.numbering import stamp
 from edge.demo.scene import behind, drained
 from storage import SegmentStore
+from tests.length import SOAK
 from tests.oracle.damage import NODE, History, check_against, flip, history, killed_store, newest_log
 
 SEED = 7
@@ -115,7 +116,7 @@ def a_bit_that_costs_a_block(killed: Path, before: History, folder: Path, random
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(20 if SOAK else 3))
 def test_the_gateway_comes_up_and_the_gap_is_seen_here_and_at_the_hub(
     killed: Path, before: History, tmp_path: Path, gateway: NodeProcess, hub: tuple[NodeProcess, int], seed: int
 ) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from tests.length import SOAK
 from tests.oracle.rounds import run_rounds
 
 QUICK_ROUNDS = 3
@@ -22,7 +22,7 @@ def test_a_few_kills_cost_nothing(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_kills_at_every_step_cost_nothing(tmp_path: Path) -> None:
-    report = run_rounds(SOAK_ROUNDS if os.environ.get("EDGE_SOAK") else LONG_ROUNDS, 1, tmp_path)
+    report = run_rounds(SOAK_ROUNDS if SOAK else LONG_ROUNDS, 1, tmp_path)
     print(report.text())
     assert report.ok, report.text()
     assert not report.never_hit, report.text()
