@@ -45,7 +45,7 @@ def within_limits(delivery: Delivery) -> tuple[Delivery, list[str]]:
         frames = [kept for frame in append.frames if (kept := _frame_within_limits(append.stream, frame, refused))]
         if frames:
             appends.append(
-                append if len(frames) == len(append.frames) and not refused else replace(append, frames=frames)
+                append if len(frames) == len(append.frames) and not refused else append._replace(frames=frames)
             )
     if not refused:
         return delivery, refused
@@ -68,8 +68,7 @@ def _frame_within_limits(stream: str, frame: Frame, refused: list[str]) -> Frame
     if not kept:
         return None
     times_ns = frame.times_ns
-    return replace(
-        frame,
+    return frame._replace(
         payloads=[frame.payloads[index] for index in kept],
         captured_ns=times_ns[kept[0]] if times_ns is not None else frame.captured_ns,
         times_ns=[times_ns[index] for index in kept] if times_ns is not None else None,
@@ -130,8 +129,8 @@ def _alike(one: Frame, other: Frame) -> bool:
 def _join(run: Sequence[Frame]) -> Frame:
     payloads = [payload for frame in run for payload in frame.payloads]
     if run[0].captured_ns is None:
-        return replace(run[0], payloads=payloads)
-    return replace(run[0], payloads=payloads, times_ns=[time_ns for frame in run for time_ns in _times_ns(frame)])
+        return run[0]._replace(payloads=payloads)
+    return run[0]._replace(payloads=payloads, times_ns=[time_ns for frame in run for time_ns in _times_ns(frame)])
 
 
 def _times_ns(frame: Frame) -> Sequence[int]:

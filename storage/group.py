@@ -137,7 +137,7 @@ class SegmentBuilder:
             self._writers[writer] = (place, first, number + count - 1)
         earliest, latest = min(run.times_ns), max(run.times_ns)
         times = None if earliest == latest else run.times_ns
-        raw = encode(replace(run.frame, payloads=run.payloads, captured_ns=earliest, times_ns=times), place)
+        raw = encode(run.frame._replace(payloads=run.payloads, captured_ns=earliest, times_ns=times), place)
         self._frames.append(raw)
         self._captured += (earliest, latest)
         self._size += len(raw)

@@ -116,8 +116,7 @@ class Position(NamedTuple):
         return Position(int(number), int(epoch), int(offset), int(place or 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One or more events that share everything but their payload and time: what is appended, contiguous, as one.
 
     `captured_ns` and `times_ns` are readings of the boot clock (`Clock.boot_ns`): of the first event, and of each
@@ -134,8 +133,7 @@ class Frame:
     number: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """Frames for one stream. `expected_length`, where given, must be its open segment's length (conditional append)."""
 
     stream: str

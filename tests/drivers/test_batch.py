@@ -24,7 +24,7 @@ def frames(draw: st.DrawFn) -> Frame:
     return Frame(payloads, draw(st.sampled_from(["", "k"])), captured_ns=captured_ns, times_ns=times_ns)
 
 
-appends = st.builds(Append, st.sampled_from(["a", "b"]), st.lists(frames(), min_size=1, max_size=3))
+appends = st.builds(Append, st.sampled_from(["a", "b"]), st.lists(frames(), min_size=1, max_size=3), st.none())
 deliveries = st.lists(st.builds(Delivery, st.lists(appends, max_size=3)), min_size=1, max_size=5)
 
 

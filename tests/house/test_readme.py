@@ -56,3 +56,10 @@ def test_the_driver_of_the_readme_is_a_driver(tmp_path: Path) -> None:
 
 def test_every_configuration_of_the_readme_parses() -> None:
     assert [sorted(tomllib.loads(text)) for text in blocks("toml")] == [["node", "source", "upstream"], ["hub", "node"]]
+
+
+def test_every_path_of_the_readme_is_there() -> None:
+    root = Path(__file__).parents[2]
+    paths = re.findall(r"`((?:tests|storage|drivers|sync|edge|systemd)/[^`\s]*)`", README)
+    assert len(paths) > 10
+    assert [path for path in paths if not (root / path).exists()] == []
