@@ -6,9 +6,12 @@ from random import Random
 
 
 class Backoff:
-    """Waits drawn evenly from 0 to a ceiling that doubles with every failure, from `first_s` up to `ceiling_s`."""
+    """Waits drawn evenly from 0 to a ceiling that doubles with every failure, from `first_s` up to `ceiling_s`.
 
-    def __init__(self, random: Random, first_s: float = 0.5, ceiling_s: float = 30.0) -> None:
+    The ceiling is low: an attempt at a device costs little, and whoever plugs it in again stands there and watches.
+    """
+
+    def __init__(self, random: Random, first_s: float = 0.5, ceiling_s: float = 5.0) -> None:
         self._random = random
         self._first_s = first_s
         self._ceiling_s = ceiling_s

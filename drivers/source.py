@@ -110,6 +110,7 @@ class Source:
         self._restarts = 0
         self._past_counters: dict[str, int] = {}
         self._last_error: str | None = None
+        self._logged_error: str | None = None
         self._last_event_ns: int | None = None
 
     # For any thread
@@ -251,6 +252,7 @@ class Source:
             return False
         self._opened_ns = self._clock.boot_ns()
         self._last_error = None
+        self._logged_error = None
         self._state = SourceState.RUNNING
         return True
 
@@ -270,7 +272,9 @@ class Source:
         self._restarts += 1
         self._retry_ns = now_ns + int(wait_s * 1e9)
         self._state = SourceState.BACKOFF
-        _log.warning("source %s: %s; trying again in %.1f s", self.settings.name, self._last_error, wait_s)
+        if self._last_error != self._logged_error:
+            _log.warning("source %s: %s; trying again until it works", self.settings.name, self._last_error)
+            self._logged_error = self._last_error
 
     def _close_driver(self) -> None:
         driver, self._driver = self._driver, None

@@ -145,8 +145,21 @@ def test_waits_double_are_random_and_have_a_ceiling() -> None:
         waits.append(retry_in_s)
         bench.clock.advance(retry_in_s)
     assert waits[0] <= 0.5
-    assert 25 < max(waits) <= 30
+    assert 4 < max(waits) <= 5
     assert len(set(waits)) > 100
+
+
+def test_a_failure_that_goes_on_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.device.plugged_in = False
+    bench.run(200, advance_s=0.5)
+    assert bench.source.status().counters["restarts"] > 5
+    assert len(caplog.records) == 1
+    bench.device.plugged_in = True
+    bench.run(20, advance_s=0.5)
+    bench.device.errors.append(DeviceLostError("unplugged"))
+    bench.run(1)
+    assert len(caplog.records) == 2
 
 
 def test_it_does_not_open_before_the_wait_is_over() -> None:
