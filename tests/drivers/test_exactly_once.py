@@ -45,6 +45,7 @@ class Gateway:
         return [event.payload for event in self.store.read(SETTINGS.stream, follow=False)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(20))
 def test_synthetic_samples_are_stored_once_each_through_power_cuts(seed: int) -> None:
     chance = random.Random(seed)

@@ -177,6 +177,7 @@ def test_proofs_shrink_the_candidates_on_disk(broker: Mosquitto, config: MqttCon
     source.until(lambda: candidates() == 0, "the proof on disk")
 
 
+@pytest.mark.long
 def test_retained_messages_come_once_although_the_source_restarts(broker: Mosquitto, config: MqttConfig) -> None:
     publish(broker, "site/a", [b"21"], retain=True)
     source = running(config)
@@ -190,6 +191,7 @@ def test_retained_messages_come_once_although_the_source_restarts(broker: Mosqui
     assert source.sink.payloads() == [b"21", b"22"]
 
 
+@pytest.mark.long
 def test_topics_added_and_taken_away_take_effect(broker: Mosquitto, config: MqttConfig) -> None:
     source = running(config)
     source.source.close()
@@ -252,6 +254,7 @@ def test_a_broker_that_keeps_its_sessions_delivers_what_came_meanwhile(tmp_path:
         assert after.sink.payloads() == numbers(20)
 
 
+@pytest.mark.long
 def test_no_more_than_max_unacked_are_under_way(broker: Mosquitto, config: MqttConfig) -> None:
     narrow = MqttConfig(broker=config.broker, topics=config.topics, protocol=config.protocol, max_unacked=5)
     source = running(narrow)

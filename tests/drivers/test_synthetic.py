@@ -34,6 +34,7 @@ def payloads(*deliveries: Delivery | None) -> list[bytes]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("signal", ["sine", "ramp", "walk"])
 @given(steps=st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=8), seed=st.integers(0, 1 << 64))
 def test_restarts_from_the_cursor_change_nothing(signal: Signal, steps: list[tuple[float, bool]], seed: int) -> None:

@@ -46,6 +46,7 @@ def test_what_was_written_is_read_back_in_order(node: Node) -> None:
     ]
 
 
+@pytest.mark.long
 def test_bytes_that_are_no_text_go_through(node: Node) -> None:
     node.edge("write", "cli/bytes", stdin=b"\xff\x00\n")
     event = json.loads(node.edge("--json", "read", "cli/bytes").out)
@@ -53,6 +54,7 @@ def test_bytes_that_are_no_text_go_through(node: Node) -> None:
     assert "payload" not in event
 
 
+@pytest.mark.long
 def test_a_number_already_stored_is_a_success_and_not_stored_again(node: Node) -> None:
     node.edge("write", "cli/b", "--writer", "w", "--number", "0", stdin=lines_of(["a", "b", "c"]))
     again = node.edge("write", "cli/b", "--writer", "w", "--number", "1", stdin=lines_of(["b", "c", "d"]))
@@ -60,12 +62,14 @@ def test_a_number_already_stored_is_a_success_and_not_stored_again(node: Node) -
     assert numbers(node.edge("--json", "read", "cli/b")) == [0, 1, 2, 3]
 
 
+@pytest.mark.long
 def test_without_a_number_it_goes_on_from_the_writers_last(node: Node) -> None:
     for payload in ("a", "b"):
         node.edge("write", "cli/c", "--writer", "w", stdin=lines_of([payload]))
     assert numbers(node.edge("--json", "read", "cli/c")) == [0, 1]
 
 
+@pytest.mark.long
 def test_a_gap_in_the_numbers_is_refused_and_says_how_far_it_is_safe(node: Node) -> None:
     node.edge("write", "cli/d", "--writer", "w", stdin=lines_of(["a"]))
     done = node.edge("write", "cli/d", "--writer", "w", "--number", "5", stdin=lines_of(["b"]))
@@ -77,6 +81,7 @@ def test_a_number_needs_a_writer(node: Node) -> None:
     assert node.edge("write", "cli/d", "--number", "5").code == 2
 
 
+@pytest.mark.long
 def test_many_lines_go_through_in_few_commits(node: Node) -> None:
     before = node.client.status().store.last_commit
     done = node.edge("--json", "write", "cli/many", "--writer", "w", stdin=lines_of([str(n) for n in range(50_000)]))
@@ -85,6 +90,7 @@ def test_many_lines_go_through_in_few_commits(node: Node) -> None:
     assert node.client.status().store.last_commit - before < 500
 
 
+@pytest.mark.long
 def test_a_read_stops_at_a_limit_and_before_a_position(node: Node) -> None:
     node.edge("write", "cli/e", stdin=lines_of(["a", "b", "c", "d"]))
     events = [json.loads(line) for line in node.edge("--json", "read", "cli/e", "--limit", "3").out.splitlines()]
@@ -108,6 +114,7 @@ def test_a_place_that_is_none_is_refused_with_an_example(node: Node) -> None:
     assert "15m" in done.err
 
 
+@pytest.mark.long
 def test_an_unknown_stream_names_the_nearest(node: Node) -> None:
     node.edge("write", "cli/nearest", stdin=b"a\n")
     done = node.edge("read", "cli/nearst")
@@ -115,6 +122,7 @@ def test_an_unknown_stream_names_the_nearest(node: Node) -> None:
     assert "cli/nearest" in done.err
 
 
+@pytest.mark.long
 def test_tail_prints_what_comes_and_ctrl_c_ends_it_quietly(node: Node) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "edge", "--config", str(node.config), "--json", "tail", "plant/signal"],
@@ -129,6 +137,7 @@ def test_tail_prints_what_comes_and_ctrl_c_ends_it_quietly(node: Node) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.long
 def test_a_reader_that_closes_the_pipe_is_no_error(node: Node) -> None:
     command = f"{sys.executable} -m edge --config {node.config} read cli/many | head -n 1"
     node.edge("write", "cli/many", stdin=lines_of([str(n) for n in range(50_000)]))
@@ -136,6 +145,7 @@ def test_a_reader_that_closes_the_pipe_is_no_error(node: Node) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.long
 def test_status_streams_and_sources_on_the_screen_and_as_json(node: Node) -> None:
     until(lambda: any(s.name == "plant/signal" for s in node.client.streams()), "the first reading")
     assert node.edge("status").out.startswith("● Safe: all ")
@@ -148,6 +158,7 @@ def test_status_streams_and_sources_on_the_screen_and_as_json(node: Node) -> Non
     assert json.loads(node.edge("--json", "sync").out) == {"uplinks": []}
 
 
+@pytest.mark.long
 def test_a_source_is_paused_and_resumed(node: Node) -> None:
     assert node.edge("sources", "signal", "pause").code == 0
     until(lambda: node.client.sources()[0].state == "PAUSED", "the source to pause")
@@ -157,6 +168,7 @@ def test_a_source_is_paused_and_resumed(node: Node) -> None:
     assert (done.code, done.err) == (1, 'edge: no source is called "singal"; there are: signal\n')
 
 
+@pytest.mark.long
 def test_options_work_before_and_after_the_verb(node: Node) -> None:
     before = edge("--socket", str(node.socket), "--json", "sources")
     after = edge("sources", "--json", "--socket", str(node.socket))
@@ -164,6 +176,7 @@ def test_options_work_before_and_after_the_verb(node: Node) -> None:
     assert json.loads(before.out)["sources"][0]["name"] == json.loads(after.out)["sources"][0]["name"]
 
 
+@pytest.mark.long
 def test_check_asks_the_daemon_and_says_who_has_a_locked_store(node: Node) -> None:
     assert node.edge("check").out.startswith(f"ok: the store of the daemon at {node.socket}: ")
     offline = edge("check", str(node.config.parent / "data"))
@@ -171,6 +184,7 @@ def test_check_asks_the_daemon_and_says_who_has_a_locked_store(node: Node) -> No
     assert f"is in use by process {node.process.pid}: stop it first" in offline.err
 
 
+@pytest.mark.long
 def test_check_of_a_directory_that_nobody_uses(tmp_path: Path) -> None:
     with running(write_config(tmp_path)) as stopped:
         stopped.edge("write", "a", stdin=b"x\n")
@@ -211,6 +225,7 @@ def test_a_socket_that_may_not_be_opened_names_the_group(node: Node) -> None:
         node.socket.chmod(0o660)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [["bogus"], ["status", "--bogus"], ["read"], ["sources", "a", "bogus"], []])
 def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
     assert edge(*arguments).code == 2
@@ -226,6 +241,7 @@ def test_config_check_says_what_would_run(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_config_check_of_a_wrong_file_is_exit_2_and_on_standard_error(tmp_path: Path) -> None:
     config = write_config(tmp_path, more=SOURCE + "sped = 1\n")
     done = edge("--config", str(config), "config", "check")
@@ -234,6 +250,7 @@ def test_config_check_of_a_wrong_file_is_exit_2_and_on_standard_error(tmp_path: 
     assert json.loads(edge("--config", str(config), "--json", "config", "check").out)["ok"] is False
 
 
+@pytest.mark.long
 def test_the_client_of_the_readme(node: Node) -> None:
     client = Client(node.socket)
     answer = client.write("cli/client", [b"1", b"2"], key="k", writer="w", number=0)

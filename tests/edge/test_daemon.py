@@ -81,6 +81,7 @@ def test_a_missing_device_is_shown_and_harms_nobody(tmp_path: Path) -> None:
         assert "it is tried again by itself" in lines
 
 
+@pytest.mark.long
 def test_sigterm_closes_everything_and_is_exit_0(tmp_path: Path) -> None:
     with running(write_config(tmp_path, more=SYNTHETIC)) as node:
         until(lambda: node.client.sources()[0].events > 0, "an event")
@@ -133,6 +134,7 @@ def test_an_interrupted_write_says_how_far_it_is_safe(tmp_path: Path) -> None:
             assert write.wait(30) == 1
 
 
+@pytest.mark.long
 def test_a_wrong_configuration_is_exit_2_before_anything_is_touched(tmp_path: Path) -> None:
     config = write_config(tmp_path, more=SYNTHETIC + "sped = 1\n")
     done = edge("--config", str(config), "run")
@@ -166,6 +168,7 @@ def test_a_store_of_a_newer_format_is_exit_1_and_left_alone(tmp_path: Path) -> N
     assert edge("check", str(tmp_path / "data")).code == 1
 
 
+@pytest.mark.long
 def test_a_data_directory_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = write_config(tmp_path)
@@ -175,6 +178,7 @@ def test_a_data_directory_that_cannot_be_made_says_what_to_do(tmp_path: Path) ->
     assert "Set [node] data_dir to a directory that this user may write to" in done.err
 
 
+@pytest.mark.long
 def test_a_hub_address_that_is_taken_does_not_keep_the_gateway_from_capturing(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -52,6 +52,7 @@ def test_without_systemd_nothing_happens(environment: dict[str, str]) -> None:
     Notifier(environment).alive()
 
 
+@pytest.mark.long
 def test_a_daemon_says_ready_feeds_the_watchdog_and_says_when_it_stops(tmp_path: Path, told: socket.socket) -> None:
     with running(write_config(tmp_path), {"NOTIFY_SOCKET": told.getsockname()}) as node:
         first = told.recv(4096).decode().splitlines()

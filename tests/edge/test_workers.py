@@ -44,6 +44,7 @@ def worker(store: SegmentStore, name: str, device: FakeDevice, kind: type[FakeDr
     return SourceWorker(source)
 
 
+@pytest.mark.long
 def test_a_device_that_hangs_is_shown_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "STUCK_S", 0.2)
     clock = SystemClock()

@@ -67,6 +67,7 @@ def trials(killed: Path, before: History, folder: Path, count: int, seed: int) -
     assert hit, "no trial hit a block: nothing was tried"
 
 
+@pytest.mark.long
 def test_one_bit_costs_at_most_the_block_it_hit(killed: Path, before: History, tmp_path: Path) -> None:
     trials(killed, before, tmp_path, 4, SEED)
 

@@ -78,6 +78,7 @@ def test_without_network_hub_and_broker_it_captures_at_once_and_drains_when_the_
     assert held == [("flow", first[1] + place) for place in range(len(held))]
 
 
+@pytest.mark.long
 def test_a_wiped_store_under_the_same_name_is_refused_and_told_what_to_do(
     gateway: NodeProcess, hub: NodeProcess
 ) -> None:

@@ -106,6 +106,7 @@ def test_the_last_record_with_its_length_flipped_is_damage_and_not_a_torn_tail(
         assert expect_contained(store, history) == 0
 
 
+@pytest.mark.long
 def test_a_torn_tail_is_cut_without_a_word(damaged_base: tuple[Path, dict[str, list[Event]]], tmp_path: Path) -> None:
     base, history = damaged_base
     for trial in range(20):
@@ -156,6 +157,7 @@ def test_check_reports_damage_and_changes_nothing(
     assert {file: file.read_bytes() for file in before} == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
 def test_a_hub_whose_log_was_hit_goes_on_mirroring_from_where_it_stood(tmp_path: Path, seed: int) -> None:
     live, copy = tmp_path / "live", tmp_path / "store"

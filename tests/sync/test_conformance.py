@@ -78,6 +78,7 @@ def test_gateways_under_different_names_do_not_meet(kind: Kind, seed: int) -> No
         world.check_exactly_once()
 
 
+@pytest.mark.long
 @every_kind
 def test_commits_over_many_streams_arrive_whole(kind: Kind) -> None:
     with world_of(kind, seed=3, streams=40) as world:
@@ -251,6 +252,7 @@ def test_a_schedule_meets_every_fault(kind: Kind) -> None:
 COMMIT_STEPS = ["commit.building", "commit.writing", "commit.written", "commit.synced"]
 
 
+@pytest.mark.long
 @every_kind
 @pytest.mark.parametrize("visit", [pytest.param(1, marks=LONG), 2, pytest.param(5, marks=LONG)])
 @pytest.mark.parametrize("step", [*COMMIT_STEPS, "uplink.sending", "uplink.sent", "uplink.confirmed"])
@@ -264,6 +266,7 @@ def test_exactly_once_when_the_gateway_loses_power_at_a_step(kind: Kind, step: s
         world.check_exactly_once()
 
 
+@pytest.mark.long
 @every_kind
 @pytest.mark.parametrize("visit", [pytest.param(1, marks=LONG), 2, pytest.param(5, marks=LONG)])
 @pytest.mark.parametrize("step", [*COMMIT_STEPS, "hub.received", "hub.applied"])

@@ -50,6 +50,7 @@ def test_a_unit_cut_short_is_refused(unit: Unit, data: st.DataObject) -> None:
         decode_unit(message[:end])
 
 
+@pytest.mark.long
 @few
 @given(UNITS, st.binary(min_size=1, max_size=20))
 def test_a_unit_with_more_behind_it_is_refused(unit: Unit, more: bytes) -> None:
@@ -57,6 +58,7 @@ def test_a_unit_with_more_behind_it_is_refused(unit: Unit, more: bytes) -> None:
         decode_unit(encode_unit(unit) + more)
 
 
+@pytest.mark.long
 @few
 @given(UNITS, st.data())
 def test_any_changed_byte_is_noticed(unit: Unit, data: st.DataObject) -> None:
@@ -81,6 +83,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.long
 @few
 @given(UNITS, st.data())
 def test_a_well_sealed_message_with_a_nonsense_field_is_refused_by_name_of_error(
@@ -101,6 +104,7 @@ def test_a_well_sealed_message_with_a_nonsense_field_is_refused_by_name_of_error
     assert getattr(decoded, field) in (nonsense, unit.store)
 
 
+@pytest.mark.long
 @few
 @given(UNITS)
 def test_an_entry_that_claims_bytes_of_nobody_is_refused(unit: Unit) -> None:
