@@ -183,3 +183,46 @@ def test_a_hub_whose_log_was_hit_goes_on_mirroring_from_where_it_stood(tmp_path:
             assert len(lost) <= 1
             assert {event.position for event in held} <= {event.position for event in gateway.read("s")}
             assert hub.check().ok
+
+
+@pytest.mark.parametrize("record", [b"Ftelemetry-00000001", b"Fchain-00000001", b"Sn/s", b"Mn"])
+def test_a_table_record_that_was_hit_costs_no_stream(tmp_path: Path, record: bytes) -> None:
+    live, copy = tmp_path / "live", tmp_path / "store"
+    with SegmentStore.in_memory() as gateway:
+        gateway.create_stream("s")
+        with SegmentStore.open(live) as hub:
+            for number in range(5):
+                gateway.writer("s", "w").append(b"%d" % number).result()
+                unit = gateway.next_unit("n", hub.holdings("n").streams, lambda _: True, 1 << 20)
+                assert unit is not None
+                hub.submit_unit(unit).result()
+            shutil.copytree(live, copy, ignore=shutil.ignore_patterns("LOCK"))
+        log = newest_log(copy)
+        key = bytes([len(record)]) + record
+        flip(log, (log.read_bytes().index(key) + len(key) + 20) * 8)
+        with SegmentStore.open(copy) as hub:
+            assert hub.recovery
+            assert hub.stream("n/s").origin == "n"
+            assert hub.gaps("n/s") == []
+            assert [event.position for event in hub.read("n/s")] == [event.position for event in gateway.read("s")]
+            gateway.writer("s", "w").append(b"onward").result()
+            unit = gateway.next_unit("n", hub.holdings("n").streams, lambda _: True, 1 << 20)
+            assert unit is not None
+            assert hub.submit_unit(unit).result().stored == 1
+            assert hub.check().ok
+
+
+def test_a_writer_whose_last_event_was_hit_is_ahead_of_its_events_and_that_is_no_error(tmp_path: Path) -> None:
+    live, copy = tmp_path / "live", tmp_path / "store"
+    with SegmentStore.open(live) as store:
+        store.create_stream("s")
+        for payload in (b"first", b"middle", b"last-reading"):
+            store.writer("s", "w").append(payload).result()
+        shutil.copytree(live, copy, ignore=shutil.ignore_patterns("LOCK"))
+    log = newest_log(copy)
+    flip(log, (log.read_bytes().index(b"last-reading") + 3) * 8)
+    with SegmentStore.open(copy) as store:
+        assert [event.payload for event in store.read("s")] == [b"first", b"middle"]
+        assert [gap.events for gap in store.gaps("s")] == [1]
+        assert store.last_number("s", "w") == 2
+        assert store.check().ok
