@@ -22,6 +22,7 @@ _SEGMENT = struct.Struct(">III")
 _BLOCK = struct.Struct(">IIIQ")
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
+LAST_OFFSET = (1 << 64) - 1
 
 
 class SegmentKey(NamedTuple):

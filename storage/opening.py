@@ -67,19 +67,32 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
 
 
 def _settle_families(kv: KeyValueStore, catalog: Catalog) -> list[FamilyRecord]:
-    """Families that no commit names. An empty one was created just before a crash, one older than those that are named
-    was dropped and brought back by a repair: both are dropped. Any other lost its record, and is named again.
+    """Families that no commit names. One with nothing in it that can be reached was created just before a crash, or
+    given up and brought back by a repair: it is dropped. Any other lost its record, and is named again.
     """
     adopted = []
     for name in kv.families():
         if name == keys.DEFAULT or name in catalog.families:
             continue
         kind, _, number = name.rpartition("-")
-        newest = catalog.newest_family(kind)
         first = kv.scan(name, b"", None, limit=1)
-        if not first or (newest is not None and int(number) < newest.number):
+        if not first or (kind == "telemetry" and not _holds_live_entries(kv, catalog, name)):
             kv.drop_family(name)
         else:
             commit = int.from_bytes(first[0][0], "big") if kind == "chain" else 0
             adopted.append(FamilyRecord(kind, int(number), commit))
     return adopted
+
+
+def _holds_live_entries(kv: KeyValueStore, catalog: Catalog, family: str) -> bool:
+    """Whether a generation holds anything but what a segment is known to have given up."""
+    start = b""
+    while items := kv.scan(family, start, None, limit=1):
+        segment = keys.block_segment(items[0][0])
+        record = catalog.segments.get(segment)
+        behind = keys.block(segment, keys.LAST_OFFSET)
+        last = kv.last_before(family, items[0][0], behind)
+        if record is None or last is None or keys.block_offset(last[0]) >= record.start:
+            return True
+        start = behind
+    return False

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from storage import Append, Event, Frame, Gap, GapReason, SegmentStore
+from storage import Append, Event, Frame, Gap, GapReason, SegmentStore, committer
+from storage.kv.contract import Batch
 from storage.kv.logs import batch_puts, log_files, scan_logs
+from storage.kv.memory import MemoryTwin
 
 STREAMS = ["plant/flow", "plant/level", "site/a"]
 
@@ -226,3 +228,29 @@ def test_a_writer_whose_last_event_was_hit_is_ahead_of_its_events_and_that_is_no
         assert [gap.events for gap in store.gaps("s")] == [1]
         assert store.last_number("s", "w") == 2
         assert store.check().ok
+
+
+@pytest.mark.parametrize("kind", ["telemetry", "chain"])
+def test_a_generation_whose_record_is_gone_is_read_on_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(committer, "GENERATION_BYTES", 2000)
+    twin = MemoryTwin()
+    with SegmentStore.in_memory(twin) as store:
+        store.create_stream("s")
+        for number in range(60):
+            store.writer("s", "w").append(b"%d" % number * 50).result()
+    generations = sorted(name for name in twin.families if name.startswith(kind))
+    assert len(generations) > 3
+    for generation in generations:
+        copy = twin.copy()
+        kv = copy.connect()
+        kv.write(Batch(deletes=[("default", b"F" + generation.encode())]))
+        kv.sync()
+        kv.close()
+        with SegmentStore.in_memory(copy) as store:
+            assert [event.number for event in store.read("s")] == list(range(60))
+            assert store.check().findings == []
+            unit = store.next_unit("n", {}, lambda _: True, 1 << 20)
+            assert unit is not None
+            assert len(unit.parts[0].entries) == 60
