@@ -6,11 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
-from storage.catalog import Catalog, FamilyRecord, NodeRecord
+from storage.catalog import Catalog, NodeRecord
 from storage.chain import CommitRecord
 from storage.clock import Clock
 from storage.errors import (
@@ -20,7 +20,8 @@ from storage.errors import (
     StoreFailedError,
     StoreFullError,
 )
-from storage.group import Generations, Group
+from storage.generations import Generations
+from storage.group import Group
 from storage.kv.contract import Batch, KeyValueStore
 from storage.ticket import Ticket
 from storage.trace import Trace
@@ -77,11 +78,7 @@ class Committer:
         self._resolved = threading.Condition()
         self.owned = False
         self.blocked: str | None = None
-        self._generation_bytes = {
-            kind: kv.family_bytes(family.name)
-            for kind in ("chain", "telemetry")
-            if (family := catalog.newest_family(kind)) is not None
-        }
+        self.generations = Generations(kv, catalog)
         self._settling: deque[tuple[int, int]] = deque()
         self._written_bytes = 0
 
@@ -147,19 +144,13 @@ class Committer:
                 self._acknowledge(group)
                 return True
             self._pending = pending
-            if not self._persist(pending):
+            if not (self._prepare(pending) and self._persist(pending)):
                 return False
             self._publish(pending)
             return True
 
     def _build(self) -> _Pending | None:
         if not self._queue:
-            return None
-        families: dict[str, FamilyRecord] = {}
-        try:
-            into = self._generations(families)
-        except (StoreFullError, StoreBusyError) as error:
-            self.blocked = str(error)
             return None
         submissions: list[_Submission] = []
         with self._queue_changed:
@@ -174,33 +165,40 @@ class Committer:
         self._trace("commit.building", {"commit": self.last_commit + 1, "submissions": len(submissions)})
         group = Group(
             self._catalog, self._clock, store=self._store, opening=self.opening, number=self.last_commit + 1,
-            previous=self._last_checksum, into=into,
+            previous=self._last_checksum,
+            into=self.generations.begin(self.last_commit + 1, GENERATION_BYTES),
         )  # fmt: skip
         for submission in submissions:
             try:
                 submission.take(group, submission.ticket)
             except StorageError as error:
                 submission.ticket.resolve(error)
-        if group.empty and not families:
+        if group.empty:
             return _Pending(group, Batch(), CommitRecord(0, 0, 0, group.boot, 0, 0, ()))
-        group.changes.families.update(families)
         self._settle(group)
         batch, record = group.finish()
         return _Pending(group, batch, record)
 
-    def _generations(self, created: dict[str, FamilyRecord]) -> Generations:
-        """The generations to write to. A full one is followed by a fresh one, first named in this commit."""
-        newest: dict[str, FamilyRecord] = {}
-        for kind in ("chain", "telemetry"):
-            family = self._catalog.newest_family(kind)
-            if family is None or self._generation_bytes.get(kind, 0) >= GENERATION_BYTES:
-                family = FamilyRecord(kind, 1 if family is None else family.number + 1, self.last_commit + 1)
-                self._kv.create_family(family.name)
-                self._generation_bytes[kind] = 0
-                created[family.name] = family
-                self._trace("generation.created", {"family": family.name})
-            newest[kind] = family
-        return Generations(newest["chain"].name, newest["telemetry"].name, newest["telemetry"].number)
+    def _prepare(self, pending: _Pending) -> bool:
+        """Make the generations that this commit names first. False where it can't be now."""
+        try:
+            for name in () if pending.written else pending.group.into.created:
+                self._kv.create_family(name)
+                self._trace("generation.created", {"family": name})
+        except (StoreFullError, StoreBusyError) as error:
+            self.blocked = str(error)
+            return False
+        except (StoreFailedError, StoreClosedError) as error:
+            self._fail(error)
+            return False
+        return True
+
+    def _drop_families(self, group: Group) -> None:
+        """Let go of the generations whose end this commit made durable. What a crash leaves of them, opening drops."""
+        for family in group.changes.gone_families:
+            self._trace("generation.dropping", {"family": family.name})
+            self.generations.forget(family.name)
+            self._kv.drop_family(family.name)
 
     def _settle(self, group: Group) -> None:
         """Move the mark behind which opening need not look for holes in the chain."""
@@ -208,7 +206,8 @@ class Committer:
         while self._settling and self._written_bytes - self._settling[0][1] >= SETTLED_BYTES:
             settled = self._settling.popleft()[0]
         if settled is not None and group.changes.node is None:
-            group.changes.node = NodeRecord(self._store, self.opening, settled)
+            node = self._catalog.node or NodeRecord(self._store, self.opening, 0)
+            group.changes.node = replace(node, opening=self.opening, verified=settled)
 
     def _persist(self, pending: _Pending) -> bool:
         try:
@@ -233,10 +232,8 @@ class Committer:
         self._catalog.apply(group.changes)
         self._last_checksum = record.checksum
         self._pending = None
-        for family, key, value in pending.batch.puts:
-            kind = family.split("-")[0]
-            if kind in self._generation_bytes:
-                self._generation_bytes[kind] += len(key) + len(value)
+        self.generations.written(pending.batch.puts)
+        self._drop_families(group)
         size = pending.batch.size_bytes
         if not self._settling or self._written_bytes + size - self._settling[-1][1] >= SETTLED_BYTES // 16:
             self._settling.append((record.number, self._written_bytes))

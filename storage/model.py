@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
+from storage.drops import Dropped
 from storage.errors import InvalidNameError, StorageError
 
 MAX_EVENT_BYTES = 8 << 20
@@ -218,9 +219,13 @@ class SegmentInfo:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """A stream as it stands on disk now. `origin` names the node it is mirrored from, None for our own."""
+    """A stream as it stands on disk now. `origin` names the node it is mirrored from, None for our own.
+
+    `dropped` is what was given up of it, by reason (`storage.drops`).
+    """
 
     name: str
     config: StreamConfig
     origin: str | None
     segments: tuple[SegmentInfo, ...]
+    dropped: Mapping[str, Dropped] = field(default_factory=dict)

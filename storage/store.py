@@ -14,6 +14,7 @@ from storage.chain import GAP_MAGIC, GapRecord
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
 from storage.directory import StoreDirectory
+from storage.drops import Drops
 from storage.errors import ConditionFailedError, StorageError, TooLargeError, UnknownStreamError
 from storage.group import Group
 from storage.keys import SegmentKey
@@ -40,6 +41,7 @@ from storage.model import (
 from storage.moment import parse_where
 from storage.opening import open_for_writing
 from storage.reading import Reader, SegmentScan, position_of_time
+from storage.retention import Retention
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
 from storage.writer import Writer
@@ -63,6 +65,7 @@ class SegmentStore:
         self._catalog = opened.catalog
         self._committer = opened.committer
         self._directory = directory
+        self._retention = Retention(kv, opened.catalog, opened.committer)
         self._closed = False
         self.store_id = store_id
         self.recovery = opened.lines
@@ -180,6 +183,14 @@ class SegmentStore:
                 offset = entries[-1][0] + 1
         return gaps
 
+    def truncate(self, name: str, *positions: str | Position) -> bool:
+        """Give up what lies before `positions` (a StreamCut: one in each segment that is cut), durable when it returns.
+
+        A segment then begins with the commit that holds the position: never inside an entry or a transaction. Offsets
+        never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError.
+        """
+        return self._retention.truncate(self._stream(name), [self.resolve(name, position) for position in positions])
+
     def _stream(self, name: str) -> StreamRecord:
         stream = self._catalog.streams.get(name)
         if stream is None:
@@ -205,9 +216,9 @@ class SegmentStore:
                     record.gaps,
                 )
             )
-        return StreamInfo(
-            stream.name, stream.config, None if stream.origin is None else stream.origin[0], tuple(segments)
-        )
+        origin = None if stream.origin is None else stream.origin[0]
+        drops = self._catalog.drops.get(stream.number, Drops()).reasons
+        return StreamInfo(stream.name, stream.config, origin, tuple(segments), dict(drops))
 
     # writing
 
