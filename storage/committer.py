@@ -31,6 +31,7 @@ QUEUE_SUBMISSIONS = 100_000
 GROUP_BYTES = 8 << 20
 """One commit takes about this much; what comes after waits for the next."""
 GENERATION_BYTES = 64 << 20
+"""A generation that holds this much is followed by a fresh one."""
 SETTLED_BYTES = 128 << 20
 """So many bytes after a commit, the engine has long moved it out of its log, which it keeps below a quarter of that."""
 

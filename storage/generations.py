@@ -41,6 +41,8 @@ class Into:
         self._limit = generation_bytes
         self._chosen: dict[str, FamilyRecord] = {}
         self.created: dict[str, FamilyRecord] = {}
+        self.closed: set[str] = set()
+        """Generations that this commit ends: nothing more goes to them."""
         self.chain = self._choose("chain", "", generation_bytes).name
 
     def telemetry(self, config: StreamConfig | None, after: int = 0) -> FamilyRecord:
@@ -54,9 +56,15 @@ class Into:
             self._chosen[group] = self._choose("telemetry", self._generations.admitted(group), limit, after)
         return self._chosen[group]
 
+    @property
+    def names(self) -> set[str]:
+        """The generations that something of this commit goes to."""
+        return {self.chain, *(family.name for family in self._chosen.values())}
+
     def _choose(self, kind: str, group: str, limit: int, after: int = 0) -> FamilyRecord:
         family = self._generations.newest(kind, group)
-        if family is None or family.number < after or self._generations.bytes_of(family.name) >= limit:
+        full = family is not None and self._generations.bytes_of(family.name) >= limit
+        if family is None or full or family.number < after or family.name in self.closed:
             numbers = [f.number for f in self.created.values() if f.kind == kind]
             number = max([self._generations.highest(kind), *numbers]) + 1
             family = FamilyRecord(kind, number, self._number, group)

@@ -79,12 +79,19 @@ def _settle_families(kv: KeyValueStore, catalog: Catalog) -> list[FamilyRecord]:
             continue
         kind, _, number = name.rpartition("-")
         first = kv.scan(name, b"", None, limit=1)
-        if not first or (kind == "telemetry" and not _holds_live_entries(kv, catalog, name)):
+        live = _holds_live_entries if kind == "telemetry" else _holds_live_commits
+        if not first or not live(kv, catalog, name):
             kv.drop_family(name)
         else:
             commit = int.from_bytes(first[0][0], "big") if kind == "chain" else 0
             adopted.append(FamilyRecord(kind, int(number), commit))
     return adopted
+
+
+def _holds_live_commits(kv: KeyValueStore, catalog: Catalog, family: str) -> bool:
+    """Whether a generation of the chain holds anything but what was given up."""
+    begins = 0 if catalog.node is None else catalog.node.chain
+    return bool(kv.scan(family, keys.chain(begins), None, limit=1))
 
 
 def _holds_live_entries(kv: KeyValueStore, catalog: Catalog, family: str) -> bool:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from storage import drops
-from storage.catalog import Catalog, StreamRecord
+from storage.catalog import Catalog, FamilyRecord, StreamRecord
 from storage.committer import Committer
 from storage.errors import ConditionFailedError
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.model import Position, Receipt
+from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
 from storage.ticket import Ticket
 from storage.truncating import Cut, cuts_of, take_cuts
+
+SMALL_BYTES = 1 << 20
+"""A generation that is still written to is not given up for less."""
 
 
 class Retention:
@@ -37,6 +41,26 @@ class Retention:
             except ConditionFailedError:
                 continue
             return True
+
+    def retire(self, *, everything: bool = False) -> list[str]:
+        """Drop the generations that hold nothing any more. The names of those that went, durable when it returns.
+
+        One that is still written to goes only where it is large, or with `everything`: making a fresh one costs time.
+        """
+        gone = [f for f in dead_generations(self._catalog) if everything or self._worth_it(f)]
+        gone += dead_chain(self._catalog, needed_from(self._catalog, self.confirmed))
+        if gone:
+
+            def take(group: Group, ticket: Ticket) -> None:
+                take_gone(group, gone)
+                group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
+
+            self._committer.submit(Ticket(self._committer), take, 0).result()
+        return [family.name for family in gone if family.name not in self._catalog.families]
+
+    def _worth_it(self, family: FamilyRecord) -> bool:
+        newest = self._catalog.newest_family(family.kind, family.group)
+        return family != newest or self._committer.generations.bytes_of(family.name) >= SMALL_BYTES
 
     def _submit(self, cuts: list[Cut], reason: str) -> Ticket:
         def take(group: Group, ticket: Ticket) -> None:
