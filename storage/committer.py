@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
+from storage.budget import DiskBudget, Sizes
 from storage.catalog import Catalog, NodeRecord
 from storage.chain import CommitRecord
 from storage.clock import Clock
@@ -35,8 +36,15 @@ GENERATION_BYTES = 64 << 20
 SETTLED_BYTES = 128 << 20
 """So many bytes after a commit, the engine has long moved it out of its log, which it keeps below a quarter of that."""
 
+_ROOM_ROUNDS = 16
+"""So often one step gives something up before it lets others work."""
+
 Take = Callable[[Group, Ticket], None]
 """Puts one submission into a group, or raises what its ticket is to raise."""
+
+
+def _no_room(missing: int) -> Take | str:
+    return f"the disk limit is reached: {missing} bytes more are needed"
 
 
 class _Submission(NamedTuple):
@@ -52,7 +60,9 @@ class _Pending:
     group: Group
     batch: Batch
     record: CommitRecord
+    submissions: list[_Submission]
     written: bool = False
+    urgent: bool = False
 
 
 class Committer:
@@ -79,17 +89,28 @@ class Committer:
         self._resolved = threading.Condition()
         self.owned = False
         self.blocked: str | None = None
+        self.budget = DiskBudget(None, Sizes(), kv.disk_bytes, kv.unflushed_bytes)
+        self.make_room: Callable[[int], Take | str] = _no_room
+        """Asked when the budget says that so many bytes are missing: what to give up, or why nothing can be."""
+        self._urgent: deque[_Submission] = deque()
         self.generations = Generations(kv, catalog)
         self._settling: deque[tuple[int, int]] = deque()
         self._written_bytes = 0
 
     # producers
 
-    def submit(self, ticket: Ticket, take: Take, size_bytes: int) -> Ticket:
-        """Queue a submission. Raises StoreBusyError with nothing taken, or what ended the store."""
+    def submit(self, ticket: Ticket, take: Take, size_bytes: int, *, urgent: bool = False) -> Ticket:
+        """Queue a submission. Raises StoreBusyError with nothing taken, or what ended the store.
+
+        What gives space back is `urgent`: it goes first, in a commit of its own, whatever the budget says.
+        """
         with self._queue_changed:
             if self.failed is not None:
                 raise self.failed
+            if urgent:
+                self._urgent.append(_Submission(ticket, take, size_bytes))
+                self._queue_changed.notify()
+                return ticket
             full = self._queued_bytes + size_bytes > QUEUE_BYTES or len(self._queue) >= QUEUE_SUBMISSIONS
             if full and self._queue:
                 why = f": {self.blocked}" if self.blocked else ""
@@ -108,9 +129,9 @@ class Committer:
     def wait_for_work(self, timeout_s: float) -> bool:
         """Wait until something is queued. While commits are blocked, wait the whole time: trying again soon is no use."""
         with self._queue_changed:
-            if self.blocked is not None or (not self._queue and self.failed is None):
+            if not self._urgent and (self.blocked is not None or (not self._queue and self.failed is None)):
                 self._queue_changed.wait(timeout_s)
-            return bool(self._queue) or self._pending is not None
+            return bool(self._queue or self._urgent) or self._pending is not None
 
     def wait_for_commit(self, after: int, timeout_s: float) -> int:
         with self._committed:
@@ -136,7 +157,7 @@ class Committer:
             if self.failed is not None:
                 self._refuse_all(self.failed)
                 return False
-            pending = self._pending or self._build()
+            pending = self._next()
             if pending is None:
                 return False
             if pending.group.empty:
@@ -150,13 +171,51 @@ class Committer:
             self._publish(pending)
             return True
 
+    def _next(self) -> _Pending | None:
+        """The commit that is to be written now: one that gives up something where the budget has no room for more."""
+        for _ in range(_ROOM_ROUNDS):
+            if self._urgent and self._pending is not None and not self._pending.written:
+                self._put_back(self._pending)
+            pending = self._pending or self._build()
+            if pending is None or pending.group.empty or pending.written or pending.urgent:
+                return pending
+            missing = self.budget.missing(pending.batch.size_bytes)
+            if not missing:
+                return pending
+            self._put_back(pending)
+            given_up = self.make_room(missing)
+            if isinstance(given_up, str):
+                self.blocked = given_up
+                return None
+            self._urgent.append(_Submission(Ticket(self), given_up, 0))
+            pending = self._build()
+            if pending is None or pending.group.empty:
+                continue
+            self._pending = pending
+            if not (self._prepare(pending) and self._persist(pending)):
+                return None
+            self._publish(pending)
+        return None
+
+    def _put_back(self, pending: _Pending) -> None:
+        """Take a commit apart that was not written: what is in it goes to the head of the queue."""
+        self._pending = None
+        with self._queue_changed:
+            self._queue.extendleft(reversed(pending.submissions))
+            self._queued_bytes += sum(submission.size_bytes for submission in pending.submissions)
+
     def _build(self) -> _Pending | None:
-        if not self._queue:
+        if not self._queue and not self._urgent:
             return None
         submissions: list[_Submission] = []
+        urgent = bool(self._urgent)
         with self._queue_changed:
-            size = 0
-            while self._queue and (not submissions or size + self._queue[0].size_bytes <= GROUP_BYTES):
+            if urgent:
+                submissions.append(self._urgent.popleft())
+            size = 0 if not urgent else self.budget.sizes.group + 1
+            while self._queue and (
+                not submissions or size + self._queue[0].size_bytes <= min(GROUP_BYTES, self.budget.sizes.group)
+            ):
                 submission = self._queue.popleft()
                 self._queued_bytes -= submission.size_bytes
                 size += submission.size_bytes
@@ -167,18 +226,19 @@ class Committer:
         group = Group(
             self._catalog, self._clock, store=self._store, opening=self.opening, number=self.last_commit + 1,
             previous=self._last_checksum,
-            into=self.generations.begin(self.last_commit + 1, GENERATION_BYTES),
+            into=self.generations.begin(self.last_commit + 1, min(GENERATION_BYTES, self.budget.sizes.generation)),
         )  # fmt: skip
         for submission in submissions:
             try:
                 submission.take(group, submission.ticket)
             except StorageError as error:
                 submission.ticket.resolve(error)
+        submissions = [submission for submission in submissions if not submission.ticket.done()]
         if group.empty:
-            return _Pending(group, Batch(), CommitRecord(0, 0, 0, group.boot, 0, 0, ()))
+            return _Pending(group, Batch(), CommitRecord(0, 0, 0, group.boot, 0, 0, ()), submissions)
         self._settle(group)
         batch, record = group.finish()
-        return _Pending(group, batch, record)
+        return _Pending(group, batch, record, submissions, urgent=urgent)
 
     def _prepare(self, pending: _Pending) -> bool:
         """Make the generations that this commit names first. False where it can't be now."""
@@ -204,11 +264,15 @@ class Committer:
     def _settle(self, group: Group) -> None:
         """Move the mark behind which opening need not look for holes in the chain."""
         settled = None
-        while self._settling and self._written_bytes - self._settling[0][1] >= SETTLED_BYTES:
+        while self._settling and self._written_bytes - self._settling[0][1] >= self._settled_bytes:
             settled = self._settling.popleft()[0]
         if settled is not None and group.changes.node is None:
             node = self._catalog.node or NodeRecord(self._store, self.opening, 0)
             group.changes.node = replace(node, opening=self.opening, verified=settled)
+
+    @property
+    def _settled_bytes(self) -> int:
+        return min(SETTLED_BYTES, self.budget.sizes.settled)
 
     def _persist(self, pending: _Pending) -> bool:
         try:
@@ -236,7 +300,8 @@ class Committer:
         self.generations.written(pending.batch.puts)
         self._drop_families(group)
         size = pending.batch.size_bytes
-        if not self._settling or self._written_bytes + size - self._settling[-1][1] >= SETTLED_BYTES // 16:
+        self.budget.written(size)
+        if not self._settling or self._written_bytes + size - self._settling[-1][1] >= self._settled_bytes // 16:
             self._settling.append((record.number, self._written_bytes))
         self._written_bytes += size
         if group.changes.node is not None:
@@ -281,7 +346,8 @@ class Committer:
 
     def _refuse_all(self, error: StorageError) -> None:
         with self._queue_changed:
-            waiting = list(self._queue)
+            waiting = [*self._urgent, *self._queue]
+            self._urgent.clear()
             self._queue.clear()
             self._queued_bytes = 0
             self._queue_changed.notify_all()

@@ -30,7 +30,7 @@ def _ends(catalog: Catalog, key: SegmentKey, length: int) -> Iterable[tuple[int,
     """`(generation, offset behind what it holds)` of a segment's generations."""
     starts = catalog.generations_of(key)
     ends = [first for first, _ in starts[1:]] + [length]
-    return [(number, end) for (_, number), end in zip(starts, ends, strict=True)]
+    return [(number, end) for (_, number), end in zip(starts, ends, strict=False)]
 
 
 def dead_chain(catalog: Catalog, needed_from: int) -> list[FamilyRecord]:

@@ -9,13 +9,14 @@ from typing import Self
 from uuid import UUID
 
 from storage import mirroring
+from storage.budget import Sizes, check_limit
 from storage.catalog import SegmentLayout, SegmentRecord, StreamRecord
-from storage.chain import GAP_MAGIC, GapRecord
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
 from storage.directory import StoreDirectory
 from storage.drops import Drops
 from storage.errors import ConditionFailedError, StorageError, TooLargeError, UnknownStreamError
+from storage.gaps import gaps_of
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
@@ -41,7 +42,7 @@ from storage.model import (
 from storage.moment import parse_where
 from storage.opening import open_for_writing
 from storage.reading import Reader, SegmentScan, position_of_time
-from storage.retention import Retention
+from storage.retention import Retention, RetentionReport
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
 from storage.writer import Writer
@@ -57,30 +58,36 @@ class SegmentStore:
     """
 
     def __init__(
-        self, kv: KeyValueStore, store_id: UUID, clock: Clock, trace: Trace, directory: StoreDirectory | None = None
-    ) -> None:
+        self, kv: KeyValueStore, store_id: UUID, clock: Clock, trace: Trace, directory: StoreDirectory | None = None,
+        disk_limit: int | None = None,
+    ) -> None:  # fmt: skip
         opened = open_for_writing(kv, store_id, clock, trace)
         self._kv = kv
         self._clock = clock
         self._catalog = opened.catalog
         self._committer = opened.committer
         self._directory = directory
-        self._retention = Retention(kv, opened.catalog, opened.committer)
+        self._retention = Retention(kv, opened.catalog, opened.committer, disk_limit, (directory or kv).disk_bytes)
         self._closed = False
         self.store_id = store_id
         self.recovery = opened.lines
 
     @classmethod
-    def open(cls, path: str | Path, *, clock: Clock | None = None, trace: Trace = no_trace) -> SegmentStore:
-        """Open for writing; created where missing.
+    def open(
+        cls, path: str | Path, *, clock: Clock | None = None, trace: Trace = no_trace, disk_limit: int | None = None
+    ) -> SegmentStore:
+        """Open for writing; created where missing. `disk_limit` in bytes holds for everything under `path`, at its peak.
 
-        Raises StoreLockedError, StoreFormatError, StoreDamagedError, StoreFullError, StorageError (no permission).
+        Raises StoreLockedError, StoreFormatError, StoreDamagedError, StoreFullError, StorageError (no permission, a
+        limit too small to work in).
         """
+        check_limit(disk_limit)
         directory = StoreDirectory(Path(path))
         try:
-            kv = RocksStore(directory.db, directory.next_aside())
+            log_bytes = Sizes.under(disk_limit).log
+            kv = RocksStore(directory.db, directory.next_aside(), log_limit_bytes=log_bytes)
             try:
-                return cls(kv, directory.store_id, clock or SystemClock(), trace, directory)
+                return cls(kv, directory.store_id, clock or SystemClock(), trace, directory, disk_limit)
             except BaseException:
                 kv.close()
                 raise
@@ -90,11 +97,12 @@ class SegmentStore:
 
     @classmethod
     def in_memory(
-        cls, twin: MemoryTwin | None = None, *, clock: Clock | None = None, trace: Trace = no_trace
-    ) -> SegmentStore:
+        cls, twin: MemoryTwin | None = None, *, clock: Clock | None = None, trace: Trace = no_trace,
+        disk_limit: int | None = None,
+    ) -> SegmentStore:  # fmt: skip
         """A store on a twin in RAM: what tests and simulations use."""
         twin = twin or MemoryTwin()
-        return cls(twin.connect(), twin.store_id, clock or SystemClock(), trace)
+        return cls(twin.connect(), twin.store_id, clock or SystemClock(), trace, None, disk_limit)
 
     @staticmethod
     def check_directory(path: str | Path) -> CheckReport:
@@ -169,19 +177,7 @@ class SegmentStore:
     def gaps(self, name: str) -> list[Gap]:
         """Every range of a stream that is gone, and why. Raises UnknownStreamError."""
         stream = self._stream(name)
-        gaps = []
-        for layout in stream.layout:
-            scan = SegmentScan(self._kv, self._catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
-            offset = scan.record.start
-            while scan.record.gaps and (entries := scan.entries_from(offset)):
-                for start, raw in entries:
-                    if raw[:4] == GAP_MAGIC:
-                        gap = GapRecord.decode(raw)
-                        at = Position(layout.segment, layout.epoch, start)
-                        behind = Position(layout.segment, layout.epoch, start + gap.length)
-                        gaps.append(Gap(name, at, behind, gap.reason, gap.events, gap.detail))
-                offset = entries[-1][0] + 1
-        return gaps
+        return gaps_of(self._kv, self._catalog, stream)
 
     def truncate(self, name: str, *positions: str | Position) -> bool:
         """Give up what lies before `positions` (a StreamCut: one in each segment that is cut), durable when it returns.
@@ -190,6 +186,12 @@ class SegmentStore:
         never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError.
         """
         return self._retention.truncate(self._stream(name), [self.resolve(name, position) for position in positions])
+
+    def retain(
+        self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None
+    ) -> RetentionReport:  # fmt: skip
+        """One step of retention, to be taken every few seconds (`storage.retention.Retention.retain`)."""
+        return self._retention.retain(confirmed, consumed or {})
 
     def _stream(self, name: str) -> StreamRecord:
         stream = self._catalog.streams.get(name)
@@ -410,7 +412,7 @@ class SegmentStore:
 
     def disk_bytes(self) -> int:
         """Everything that the store takes on disk now."""
-        return self._kv.disk_bytes()
+        return (self._directory or self._kv).disk_bytes()
 
     def check(self) -> CheckReport:
         """Check the store, while no commit is taken meanwhile (a long step)."""

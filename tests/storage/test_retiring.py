@@ -69,12 +69,12 @@ def test_streams_of_another_class_lie_in_other_generations(store: SegmentStore) 
 def test_the_chain_goes_as_far_as_nobody_needs_it(reopen: Reopen) -> None:
     store = reopen()
     events = fill(store, 60)
-    store._retention.confirmed = {"s": 20}
+    store._retention.bounds.confirmed = {"s": 20}
     assert any(name.startswith("chain") for name in store._retention.retire())
     node = store._catalog.node
     assert node is not None
     assert 1 < node.chain <= 21
-    store._retention.confirmed = {"s": 55}
+    store._retention.bounds.confirmed = {"s": 55}
     store._retention.retire()
     store = reopen()
     node = store._catalog.node
