@@ -56,12 +56,18 @@ class DiskBudget:
     """Says how much room is missing before something is written. Without a limit, none ever is."""
 
     def __init__(
-        self, limit_bytes: int | None, sizes: Sizes, used: Callable[[], int], unflushed: Callable[[], int]
+        self,
+        limit_bytes: int | None,
+        sizes: Sizes,
+        used: Callable[[], int],
+        unflushed: Callable[[], int],
+        reserve: Callable[[], int] = lambda: 0,
     ) -> None:
         self.limit_bytes = limit_bytes
         self.sizes = sizes
         self._used = used
         self._unflushed = unflushed
+        self._reserve = reserve
         self._bound = 0
         self._measured = False
         self._held = 0
@@ -72,7 +78,7 @@ class DiskBudget:
             return 0
         for fresh in (False, True):
             if fresh or not self._measured:
-                self._bound = self._used() + self._unflushed()
+                self._bound = self._used() + self._unflushed() + self._reserve()
                 self._measured = True
             over = self._bound + 2 * batch_bytes + self.sizes.slack + self._held - self.limit_bytes
             if over <= 0:

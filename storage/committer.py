@@ -43,7 +43,7 @@ Take = Callable[[Group, Ticket], None]
 """Puts one submission into a group, or raises what its ticket is to raise."""
 
 
-def _no_room(missing: int) -> Take | str:
+def _no_room(missing: int) -> Take | str | None:
     return f"the disk limit is reached: {missing} bytes more are needed"
 
 
@@ -90,7 +90,7 @@ class Committer:
         self.owned = False
         self.blocked: str | None = None
         self.budget = DiskBudget(None, Sizes(), kv.disk_bytes, kv.unflushed_bytes)
-        self.make_room: Callable[[int], Take | str] = _no_room
+        self.make_room: Callable[[int], Take | str | None] = _no_room
         """Asked when the budget says that so many bytes are missing: what to give up, or why nothing can be."""
         self._urgent: deque[_Submission] = deque()
         self.generations = Generations(kv, catalog)
@@ -184,6 +184,8 @@ class Committer:
                 return pending
             self._put_back(pending)
             given_up = self.make_room(missing)
+            if given_up is None:
+                continue
             if isinstance(given_up, str):
                 self.blocked = given_up
                 return None

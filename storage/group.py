@@ -209,6 +209,8 @@ class Group:
         self._previous = previous
         self._entries: list[ChainEntry] = []
         self.edits: dict[SegmentKey, Edit] = {}
+        self.deletions: list[tuple[str, bytes]] = []
+        """Families and keys of what lies below its segment's start and takes space."""
         self._blocks: list[tuple[str, bytes, bytes]] = []
         self._builders: dict[SegmentKey, SegmentBuilder] = {}
         self._label_boot()
@@ -225,7 +227,7 @@ class Group:
         changes = self.changes
         tables = (
             changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
-            changes.drops, changes.gone_families,
+            changes.drops, changes.gone_families, self.deletions,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))
@@ -390,6 +392,7 @@ class Group:
             batch.put(family, block_key, raw)
         for key_bytes, payload in self.changes.entries():
             batch.put(DEFAULT, key_bytes, seal(key_bytes, self.number, payload))
+        batch.deletes += self.deletions
         for key_bytes in self.changes.gone():
             batch.delete(DEFAULT, key_bytes)
         return batch, record

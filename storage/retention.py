@@ -3,49 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from storage import drops
 from storage.budget import DiskBudget, Sizes
 from storage.catalog import Catalog, FamilyRecord, StreamRecord
+from storage.clock import Clock
 from storage.committer import Committer
-from storage.errors import ConditionFailedError
+from storage.compacting import WORTH_BYTES, Compactor
+from storage.errors import ConditionFailedError, StoreFullError
 from storage.group import Group
+from storage.keeping import cut_by_age, cut_by_bytes, live_bytes, sent_before
+from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.model import Position, Receipt
+from storage.model import Position, Receipt, RetentionPolicy
+from storage.reading import SegmentScan
 from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
 from storage.room import Bounds, Room
 from storage.ticket import Ticket
-from storage.truncating import Cut, cuts_of, take_cuts
+from storage.truncating import Cut, commit_start, cuts_of, measure, take_cuts
 
+STREAMS_AT_ONCE = 50
+"""Streams with a policy that one step looks at."""
 SMALL_BYTES = 1 << 20
 """A generation that is still written to is not given up for less."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """What one step did. `retired`: the generations that went."""
+    """What one step did. `truncated` streams, generations `retired`, and one that was `compacted`."""
 
+    truncated: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
+    compacted: str | None = None
 
 
 class Retention:
     """Truncates, retires generations that hold nothing, and makes room under the disk limit."""
 
     def __init__(
-        self,
-        kv: KeyValueStore,
-        catalog: Catalog,
-        committer: Committer,
-        limit_bytes: int | None,
+        self, kv: KeyValueStore, catalog: Catalog, committer: Committer, clock: Clock, limit_bytes: int | None,
         used: Callable[[], int],
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`used` says how many bytes everything takes on disk now."""
         self._kv = kv
         self._catalog = catalog
         self._committer = committer
-        self._room = Room(kv, catalog, committer.generations, limit_bytes or 0)
-        committer.budget = DiskBudget(limit_bytes, Sizes.under(limit_bytes), used, kv.unflushed_bytes)
+        self._clock = clock
+        self._next_stream = 0
+        self._mirrored: Mapping[str, RetentionPolicy] = {}
+        self._refused: dict[str, int] = {}
+        """Bytes that a stream at its own limit would not take, by its name."""
+        sizes = Sizes.under(limit_bytes)
+        self._room = Room(kv, catalog, committer.generations, limit_bytes or 0, sizes.generation)
+        self._compactor = Compactor(kv, catalog, committer, min(WORTH_BYTES, sizes.generation // 4))
+        committer.budget = DiskBudget(limit_bytes, sizes, used, kv.unflushed_bytes, self._room.reserve)
         committer.make_room = self._room.choose
 
     @property
@@ -66,18 +79,98 @@ class Retention:
                 continue
             return True
 
-    def retain(self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]]) -> RetentionReport:
+    def retain(
+        self,
+        confirmed: Mapping[str, int],
+        consumed: Mapping[str, Sequence[Position]],
+        mirrored: Mapping[str, RetentionPolicy],
+    ) -> RetentionReport:
         """One bounded step: take over what is confirmed and read, give up what streams' retention says, free its space.
 
         `confirmed` has every stream that an upstream wants, with the commit up to which all of them hold it (0: not
         known yet). `consumed` has every stream that consumers read, with the first position of each segment that one of
-        them has yet to read.
+        them has yet to read. A stream that is mirrored here is kept as `mirrored` says, not as its origin keeps it.
         """
+        self._mirrored = dict(mirrored)
         self._room.bounds = Bounds(
             dict(confirmed),
             {name: {(p.number, p.epoch): p.offset for p in positions} for name, positions in consumed.items()},
         )
-        return RetentionReport(tuple(self.retire()))
+        truncated = self._keep()
+        return RetentionReport(truncated, tuple(self.retire()), self._compactor.step())
+
+    def _keep(self) -> tuple[str, ...]:
+        """Truncate the next streams that have a policy as it says, all of them in one commit."""
+        none = RetentionPolicy()
+        streams = [s for s in self._catalog.streams.copy().values() if self._policy(s) != none]
+        first, self._next_stream = self._next_stream, self._next_stream + STREAMS_AT_ONCE
+        if self._next_stream >= len(streams):
+            self._next_stream = 0
+        names = []
+        waiting = []
+        for stream in streams[first : first + STREAMS_AT_ONCE]:
+            by_reason: dict[str, list[Cut]] = {}
+            for scan in self._scans(stream):
+                cut, reason = self._cut(stream, scan)
+                if cut > scan.record.start:
+                    sent = self.bounds.confirmed.get(stream.name)
+                    by_reason.setdefault(reason, []).append(measure(self._kv, self._catalog, scan.key, cut, sent))
+            if by_reason:
+                names.append(stream.name)
+            waiting += [self._submit(cuts, reason) for reason, cuts in by_reason.items()]
+        for ticket in waiting:
+            with suppress(ConditionFailedError):
+                ticket.result()
+        return tuple(names)
+
+    def _policy(self, stream: StreamRecord) -> RetentionPolicy:
+        if stream.origin is None:
+            return stream.config.retention
+        return self._mirrored.get(stream.name, RetentionPolicy())
+
+    def _scans(self, stream: StreamRecord) -> list[SegmentScan]:
+        keys = (SegmentKey(stream.number, layout.segment, layout.epoch) for layout in stream.layout)
+        return [SegmentScan(self._kv, self._catalog, key) for key in keys]
+
+    def _cut(self, stream: StreamRecord, scan: SegmentScan) -> tuple[int, str]:
+        """Where a segment is to begin by its stream's policy, and why."""
+        policy, record = self._policy(stream), scan.record
+        read = self.bounds.consumed.get(stream.name)
+        read_to = record.length if read is None else read.get((scan.key.segment, scan.key.epoch), record.start)
+        allowed = min(sent_before(scan, stream, self.bounds.confirmed.get(stream.name)), read_to)
+        found = (record.start, drops.AGE)
+        if policy.max_age_s is not None:
+            max_age_ns = int(policy.max_age_s * 1e9)
+            cut = cut_by_age(scan, self._clock, max_age_ns, mirrored=stream.origin is not None)
+            found = max(found, (min(cut, allowed), drops.AGE))
+        if policy.consumed and read is not None:
+            found = max(found, (min(commit_start(scan, read_to), allowed), drops.CONSUMED))
+        if policy.max_bytes is not None:
+            blocks = stream.config.when_full == "block"
+            most = policy.max_bytes
+            if blocks:
+                # Room for what comes next, or for what was refused.
+                most = max(0, min(most * 3 // 4, most - self._refused.get(stream.name, 0)))
+            cut = cut_by_bytes(self._scans(stream), most).get(scan.key, record.start)
+            if blocks:
+                cut = min(commit_start(scan, cut), allowed) if stream.name in self.bounds.confirmed else record.start
+            found = max(found, (cut, drops.BYTES))
+        return found
+
+    def admit(self, stream: StreamRecord, size_bytes: int) -> None:
+        """Raises StoreFullError where a stream that blocks is at its own `max_bytes`."""
+        most = stream.config.retention.max_bytes
+        if most is None or stream.config.when_full != "block":
+            return
+        held = live_bytes(self._catalog, stream)
+        if not held or held + size_bytes <= most:
+            self._refused.pop(stream.name, None)
+        else:
+            self._refused[stream.name] = size_bytes
+            raise StoreFullError(
+                f"{stream.name!r} is full: it holds {held} bytes, retention.max_bytes is {most} and when_full is block. "
+                "It goes on when upstream has confirmed more of it, or when max_bytes or when_full is changed"
+            )
 
     def retire(self, *, everything: bool = False) -> list[str]:
         """Drop the generations that hold nothing any more. The names of those that went, durable when it returns.

@@ -2,9 +2,10 @@
 
 First what nobody can miss: generations that hold nothing any more, and the chain as far as no upstream needs it. Then
 by priority, the smaller number first; within it streams that are `drop-oldest` or `thin` before those that `block`; then
-the oldest. A generation goes whole, with all that its streams have in it. A stream that blocks gives up only what every
-upstream that wants it has confirmed and every consumer has read, and nothing where no upstream wants it. So with
-`block` nothing that was taken is lost; what is held is then said, and commits wait.
+the oldest (of `thin` streams it is thinned first: `storage.thinning`). A generation goes whole, with all that its
+streams have in it. A stream that blocks gives up only what every upstream that wants it has confirmed and every consumer
+has read, and nothing where no upstream wants it. So with `block` nothing that was taken is lost; what is held is then
+said, and commits wait.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from storage.kv.contract import KeyValueStore
 from storage.model import Receipt
 from storage.reading import SegmentScan
 from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
+from storage.thinning import Thinning, thinnable
 from storage.ticket import Ticket
 from storage.truncating import Cut, measure, take_cuts
 
@@ -46,15 +48,34 @@ class Bounds:
 class Room:
     """Chooses what goes."""
 
-    def __init__(self, kv: KeyValueStore, catalog: Catalog, generations: Generations, limit_bytes: int) -> None:
+    def __init__(
+        self, kv: KeyValueStore, catalog: Catalog, generations: Generations, limit_bytes: int, generation_bytes: int
+    ) -> None:
         self._kv = kv
         self._catalog = catalog
         self._generations = generations
         self._limit_bytes = limit_bytes
+        self._generation_bytes = generation_bytes
+        self._thinning: Thinning | None = None
         self.bounds = Bounds()
 
-    def choose(self, missing: int) -> Callable[[Group, Ticket], None] | str:
-        """What to put into a commit of its own so that `missing` bytes come free, or why nothing can be given up."""
+    def reserve(self) -> int:
+        """What must stay free for the compaction of a thinned generation."""
+        thin = any(family.group.startswith("thin/") for family in self._catalog.families.values())
+        return self._generation_bytes * 5 // 4 if thin else 0
+
+    def choose(self, missing: int) -> Callable[[Group, Ticket], None] | str | None:
+        """What to put into a commit of its own so that `missing` bytes come free, or why nothing can be given up.
+
+        None: something came free just now, without a commit.
+        """
+        if self._thinning is not None:
+            if not self._thinning.done:
+                return self._thinning.take
+            name, self._thinning = self._thinning.family.name, None
+            self._kv.compact_family(name)
+            self._generations.measure(name)
+            return None
         gone = dead_generations(self._catalog) + dead_chain(
             self._catalog, needed_from(self._catalog, self.bounds.confirmed)
         )
@@ -67,6 +88,11 @@ class Room:
         for family in self._by_priority():
             if freed >= missing or len(victims) >= MOST_AT_ONCE:
                 break
+            if self.may_go(family) and thinnable(self._catalog, family):
+                if victims:
+                    break
+                self._thinning = Thinning(self._kv, self._catalog, family, self.bounds.confirmed)
+                return self._thinning.take
             if self.may_go(family):
                 victims.append(family)
                 cuts += self.cuts(family)
@@ -80,9 +106,10 @@ class Room:
         return dead_chain(self._catalog, 1 << 62)[:1]
 
     def _by_priority(self) -> list[FamilyRecord]:
-        def order(family: FamilyRecord) -> tuple[int, bool, int]:
+        def order(family: FamilyRecord) -> tuple[int, bool, bool, int, int]:
             when_full, priority = policy_of(family.group)
-            return priority, when_full == "block", family.number
+            thin = thinnable(self._catalog, family)
+            return priority, when_full == "block", not thin, family.thinned if thin else 0, family.number
 
         return sorted((f for f in self._catalog.families.values() if f.kind == "telemetry"), key=order)
 

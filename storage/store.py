@@ -33,6 +33,7 @@ from storage.model import (
     Gap,
     Position,
     Receipt,
+    RetentionPolicy,
     SegmentId,
     SegmentInfo,
     StreamConfig,
@@ -67,7 +68,9 @@ class SegmentStore:
         self._catalog = opened.catalog
         self._committer = opened.committer
         self._directory = directory
-        self._retention = Retention(kv, opened.catalog, opened.committer, disk_limit, (directory or kv).disk_bytes)
+        self._retention = Retention(
+            kv, opened.catalog, opened.committer, clock, disk_limit, (directory or kv).disk_bytes
+        )
         self._closed = False
         self.store_id = store_id
         self.recovery = opened.lines
@@ -188,10 +191,11 @@ class SegmentStore:
         return self._retention.truncate(self._stream(name), [self.resolve(name, position) for position in positions])
 
     def retain(
-        self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None
+        self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None,
+        mirrored: Mapping[str, RetentionPolicy] | None = None,
     ) -> RetentionReport:  # fmt: skip
         """One step of retention, to be taken every few seconds (`storage.retention.Retention.retain`)."""
-        return self._retention.retain(confirmed, consumed or {})
+        return self._retention.retain(confirmed, consumed or {}, mirrored or {})
 
     def _stream(self, name: str) -> StreamRecord:
         stream = self._catalog.streams.get(name)
@@ -227,16 +231,17 @@ class SegmentStore:
     def submit(self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None) -> Ticket:
         """Queue one all-or-nothing group: every frame of every append, and the cursors, in one commit, or none of it.
 
-        Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), TooLargeError,
-        UnknownStreamError, StoreFailedError, StoreClosedError. The ticket may raise WriterNumberGapError,
-        ConditionFailedError. Events that their writer's numbers say are stored are acknowledged and not stored again.
+        Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), StoreFullError (the
+        stream is at its own limit), TooLargeError, UnknownStreamError, StoreFailedError, StoreClosedError. The ticket
+        may raise WriterNumberGapError, ConditionFailedError. Events that their writer's numbers say are stored are
+        acknowledged and not stored again.
         """
         size = 0
         for append in appends:
-            if append.stream not in self._catalog.streams:
-                self._stream(append.stream)
+            before = size
             for frame in append.frames:
                 size += _check_frame(frame)
+            self._retention.admit(self._stream(append.stream), size - before)
         state = dict(cursors or {})
         size += sum(map(len, state.values()))
         if size > MAX_APPEND_BYTES:
