@@ -126,6 +126,11 @@ class Committer:
     def waiting(self) -> int:
         return len(self._queue)
 
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of all commits since the store was opened."""
+        return self._written_bytes
+
     def wait_for_work(self, timeout_s: float) -> bool:
         """Wait until something is queued. While commits are blocked, wait the whole time: trying again soon is no use."""
         with self._queue_changed:

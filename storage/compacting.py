@@ -6,6 +6,8 @@ delete lies below its segment's start.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from storage import keys
 from storage.catalog import Catalog, FamilyRecord
 from storage.committer import Committer
@@ -22,10 +24,18 @@ WORTH_BYTES = 1 << 20
 class Compactor:
     """Looks for generations that are mostly dead."""
 
-    def __init__(self, kv: KeyValueStore, catalog: Catalog, committer: Committer, worth_bytes: int) -> None:
+    def __init__(
+        self,
+        kv: KeyValueStore,
+        catalog: Catalog,
+        committer: Committer,
+        wait: Callable[[Ticket], bool],
+        worth_bytes: int,
+    ) -> None:
         self._kv = kv
         self._catalog = catalog
         self._committer = committer
+        self._wait = wait
         self._worth_bytes = worth_bytes
         self._dead_before: dict[str, int] = {}
         """Offsets that were dead in a family when it was last compacted."""
@@ -93,4 +103,4 @@ class Compactor:
                 group.deletions += [(family.name, key) for key in dead]
             group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
 
-        self._committer.submit(Ticket(self._committer), take, 0, urgent=True).result()
+        self._wait(self._committer.submit(Ticket(self._committer), take, 0, urgent=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from storage import drops
@@ -13,6 +12,7 @@ from storage.clock import Clock
 from storage.committer import Committer
 from storage.compacting import WORTH_BYTES, Compactor
 from storage.errors import ConditionFailedError, StoreFullError
+from storage.forecast import Outlook
 from storage.group import Group
 from storage.keeping import cut_by_age, cut_by_bytes, live_bytes, sent_before
 from storage.keys import SegmentKey
@@ -26,6 +26,8 @@ from storage.truncating import Cut, commit_start, cuts_of, measure, take_cuts
 
 STREAMS_AT_ONCE = 50
 """Streams with a policy that one step looks at."""
+WAIT_S = 1.0
+"""So long a step waits for what it gives up to be durable."""
 SMALL_BYTES = 1 << 20
 """A generation that is still written to is not given up for less."""
 
@@ -57,7 +59,8 @@ class Retention:
         """Bytes that a stream at its own limit would not take, by its name."""
         sizes = Sizes.under(limit_bytes)
         self._room = Room(kv, catalog, committer.generations, limit_bytes or 0, sizes.generation)
-        self._compactor = Compactor(kv, catalog, committer, min(WORTH_BYTES, sizes.generation // 4))
+        self._waiting: Ticket | None = None
+        self._compactor = Compactor(kv, catalog, committer, self._wait, min(WORTH_BYTES, sizes.generation // 4))
         committer.budget = DiskBudget(limit_bytes, sizes, used, kv.unflushed_bytes, self._room.reserve)
         committer.make_room = self._room.choose
 
@@ -65,6 +68,10 @@ class Retention:
     def bounds(self) -> Bounds:
         """What upstreams have confirmed and consumers have read."""
         return self._room.bounds
+
+    def outlook(self) -> Outlook:
+        """What a full disk would mean now."""
+        return self._room.outlook()
 
     def truncate(self, stream: StreamRecord, positions: Iterable[Position]) -> bool:
         """Give up what lies before the positions, durable when it returns. False: nothing."""
@@ -92,6 +99,8 @@ class Retention:
         them has yet to read. A stream that is mirrored here is kept as `mirrored` says, not as its origin keeps it.
         """
         self._mirrored = dict(mirrored)
+        if self._waiting is not None and not self._waiting.done():
+            return RetentionReport()
         self._room.bounds = Bounds(
             dict(confirmed),
             {name: {(p.number, p.epoch): p.offset for p in positions} for name, positions in consumed.items()},
@@ -119,9 +128,19 @@ class Retention:
                 names.append(stream.name)
             waiting += [self._submit(cuts, reason) for reason, cuts in by_reason.items()]
         for ticket in waiting:
-            with suppress(ConditionFailedError):
-                ticket.result()
+            self._wait(ticket)
         return tuple(names)
+
+    def _wait(self, ticket: Ticket) -> bool:
+        """Wait for a while until a step is durable. Where that takes longer, the next steps are left out until it is."""
+        try:
+            ticket.result(WAIT_S)
+        except ConditionFailedError:
+            return False
+        except TimeoutError:
+            self._waiting = ticket
+            return False
+        return True
 
     def _policy(self, stream: StreamRecord) -> RetentionPolicy:
         if stream.origin is None:
@@ -185,7 +204,7 @@ class Retention:
                 take_gone(group, gone)
                 group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
 
-            self._committer.submit(Ticket(self._committer), take, 0, urgent=True).result()
+            self._wait(self._committer.submit(Ticket(self._committer), take, 0, urgent=True))
         return [family.name for family in gone if family.name not in self._catalog.families]
 
     def _worth_it(self, family: FamilyRecord) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from storage import drops, entry
 from storage.catalog import Catalog, FamilyRecord
 from storage.errors import DamagedBlockError
+from storage.forecast import Outlook
 from storage.generations import Generations, policy_of
 from storage.group import Group
 from storage.keys import SegmentKey
@@ -98,6 +99,20 @@ class Room:
                 cuts += self.cuts(family)
                 freed += self._generations.bytes_of(family.name)
         return _give_up(cuts, victims) if victims else self._why_not(missing)
+
+    def outlook(self) -> Outlook:
+        """What a full disk would mean as things stand."""
+        reclaimable = sum(self._generations.bytes_of(family.name) for family in dead_generations(self._catalog))
+        first: tuple[str, bool] | None = None
+        for family in self._by_priority():
+            live = self.live(family)
+            felt = [key for key, end in live if not (self.is_confirmed(key, end) and self.is_consumed(key, end))]
+            if live and not felt:
+                reclaimable += self._generations.bytes_of(family.name)
+            if felt and first is None:
+                stream = self._catalog.by_number[felt[0].stream]
+                first = (stream.name, stream.config.when_full != "block")
+        return Outlook(reclaimable, *(first or (None, False)))
 
     def _surplus_chain(self) -> list[FamilyRecord]:
         chain = [family for family in self._catalog.families.values() if family.kind == "chain"]

@@ -16,6 +16,8 @@ from storage.clock import Clock, SystemClock
 from storage.directory import StoreDirectory
 from storage.drops import Drops
 from storage.errors import ConditionFailedError, StorageError, TooLargeError, UnknownStreamError
+from storage.forecast import Outlook
+from storage.frame import check_frame
 from storage.gaps import gaps_of
 from storage.group import Group
 from storage.keys import SegmentKey
@@ -25,11 +27,8 @@ from storage.kv.rocks import RocksStore
 from storage.mirror import Held, Holdings, Unit
 from storage.model import (
     MAX_APPEND_BYTES,
-    MAX_EVENT_BYTES,
-    MAX_KEY_BYTES,
     Append,
     Event,
-    Frame,
     Gap,
     Position,
     Receipt,
@@ -240,7 +239,7 @@ class SegmentStore:
         for append in appends:
             before = size
             for frame in append.frames:
-                size += _check_frame(frame)
+                size += check_frame(frame)
             self._retention.admit(self._stream(append.stream), size - before)
         state = dict(cursors or {})
         size += sum(map(len, state.values()))
@@ -419,27 +418,16 @@ class SegmentStore:
         """Everything that the store takes on disk now."""
         return (self._directory or self._kv).disk_bytes()
 
+    @property
+    def written_bytes(self) -> int:
+        """What all commits since opening wrote: the rate at which the disk fills."""
+        return self._committer.written_bytes
+
+    def outlook(self) -> Outlook:
+        """What a full disk would mean now."""
+        return self._retention.outlook()
+
     def check(self) -> CheckReport:
         """Check the store, while no commit is taken meanwhile (a long step)."""
         with self._committer.paused():
             return check(self._kv, self.store_id)
-
-
-def _check_frame(frame: Frame) -> int:
-    """The payload bytes of a frame. Raises TooLargeError, StorageError."""
-    if len(frame.routing_key) * 4 > MAX_KEY_BYTES and len(frame.routing_key.encode()) > MAX_KEY_BYTES:
-        raise TooLargeError(f"a routing key of {len(frame.routing_key.encode())} bytes: at most {MAX_KEY_BYTES}")
-    largest = max(map(len, frame.payloads), default=0)
-    if largest > MAX_EVENT_BYTES:
-        raise TooLargeError(f"an event of {largest} bytes: at most {MAX_EVENT_BYTES}")
-    if frame.times_ns is not None and len(frame.times_ns) != len(frame.payloads):
-        raise StorageError(f"{len(frame.times_ns)} capture times for {len(frame.payloads)} events")
-    if frame.number is not None and (frame.writer is None or not 0 <= frame.number < 1 << 62):
-        raise StorageError(f"event number {frame.number}: it needs a writer, and to lie in 0 to 2**62")
-    if (
-        len(frame.content_type) > 255
-        or len(frame.headers) > 255
-        or (frame.writer is not None and len(frame.writer) > 255)
-    ):
-        raise TooLargeError("content type and writer id: at most 255 characters; headers: at most 255 of them")
-    return sum(map(len, frame.payloads)) + sum(len(value) for _, value in frame.headers)
