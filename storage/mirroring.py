@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from storage import block, keys
@@ -297,7 +298,10 @@ def _take_part(group: Group, unit: Unit, part: Part) -> None:
         is_gap = entry.raw[:4] == GAP_MAGIC
         builder.add_raw(GAP if is_gap else BLOCK, entry.raw, entry.length, entry.events, checksum)
         if not is_gap:
-            for span in block.parse_header(entry.raw).writers:
+            header = block.parse_header(entry.raw)
+            # What was given up before it was sent may be a gap of an unknown count, or not be there at all.
+            builder.record = replace(builder.record, events=header.first_event + header.events)
+            for span in header.writers:
                 key = (stream.number, span.writer)
                 known = group.changes.writers.get(
                     key, group.catalog.writers.get(stream.number, {}).get(span.writer, -1)
