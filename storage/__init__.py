@@ -31,7 +31,7 @@ Tables in `default`, by first byte of the key
     `G` + segment   segment: state, start, length, events, checksum of its newest block, last commit, gaps
     `I` + segment + generation    the first offset of the segment in that generation
     `W` + stream + writer id      the writer's last event number
-    `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to
+    `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to; tables as well
     `B` + boot id   a boot: its place in order and the offset from its clock to wall time
     `M` + node      mirror: which store, and which opening of it, may speak for a node
     `T` + stream    mirrored streams: the origin's commit up to which all is held
@@ -62,6 +62,11 @@ Write path
     4. Only then does the durable state that readers see move, and tickets resolve.
     A write refused by a stall or a full disk is tried again, the same bytes under the same number, at the next
     `commit()`. A failed sync closes the store to writes: nothing after it may be called durable until it is reopened.
+
+State (`storage.state`)
+    Streams below `_system/` are the store's own: of kind `state`, of one segment, not shown and not mirrored unless
+    asked for. A conditional append (`Append.expected_length`) is judged when its commit is built, in the order of
+    submission, so one of any number wins. Tables are cursors with a version.
 
 Opening
     1. FORMAT is checked, the lock taken.

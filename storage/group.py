@@ -229,7 +229,10 @@ class Group:
     def empty(self) -> bool:
         """Whether nothing of what came in needs writing."""
         changes = self.changes
-        tables = (changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node)
+        tables = (
+            changes.streams, changes.segments, changes.cursors, changes.mirrors, changes.throughs, changes.families,
+            changes.node,
+        )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))
 

@@ -22,6 +22,11 @@ MAX_NAME_BYTES = 255
 MAX_WRITERS_PER_STREAM = 10_000
 """Writers remembered by number. Above it the one that has been silent longest is forgotten."""
 
+INTERNAL = "_system/"
+"""Below it lie the streams that the store keeps for itself."""
+STATE = "state"
+"""The kind of streams that hold state: small, of one segment, kept by whoever compacts them."""
+
 Headers = tuple[tuple[str, bytes], ...]
 
 _NAME = re.compile(r"[A-Za-z0-9_.~@:+=-]+(/[A-Za-z0-9_.~@:+=-]+)*\Z")
@@ -40,6 +45,17 @@ def check_stream_name(name: str) -> str:
             f"{name!r} is no stream name: use words of letters, digits and _.~@:+=- with single slashes between them"
         )
     return name
+
+
+def is_internal(name: str) -> bool:
+    """Whether it is a stream that the store keeps for itself."""
+    return name.startswith(INTERNAL)
+
+
+def check_reserved(name: str, config: StreamConfig) -> None:
+    """Raises InvalidNameError for a name that the store keeps for itself."""
+    if is_internal(name) and config.kind != STATE:
+        raise InvalidNameError(f"{name!r}: names below {INTERNAL} are the store's own; choose another")
 
 
 def stream_word(text: str) -> str:

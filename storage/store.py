@@ -13,6 +13,7 @@ from storage.catalog import SegmentLayout, SegmentRecord, StreamRecord
 from storage.chain import GAP_MAGIC, GapRecord
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
+from storage.committer import Take
 from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError, UnknownStreamError
 from storage.group import Group
@@ -35,19 +36,24 @@ from storage.model import (
     SegmentInfo,
     StreamConfig,
     StreamInfo,
+    check_reserved,
     check_stream_name,
+    is_internal,
 )
 from storage.moment import parse_where
 from storage.opening import open_for_writing
 from storage.reading import Reader, SegmentScan, position_of_time
+from storage.state.access import StateAccess
+from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
+from storage.truncation import take_truncation
 from storage.writer import Writer
 
 _FOLLOW_WAIT_S = 1.0
 
 
-class SegmentStore:
+class SegmentStore(StateAccess):
     """Streams of events, durable before their tickets say so.
 
     Any thread may call anything. Commits are a step (`commit`): a thread at the top owns them (`own_commits`), or
@@ -141,6 +147,7 @@ class SegmentStore:
         Raises InvalidNameError.
         """
         check_stream_name(name)
+        check_reserved(name, config or StreamConfig())
         if name in self._catalog.streams:
             return False
 
@@ -155,9 +162,10 @@ class SegmentStore:
     def has_stream(self, name: str) -> bool:
         return name in self._catalog.streams
 
-    def streams(self) -> list[StreamInfo]:
-        """Every stream as it stands on disk now, by name."""
-        return [self._info(stream) for stream in sorted(self._catalog.streams.copy().values(), key=lambda s: s.name)]
+    def streams(self, *, internal: bool = False) -> list[StreamInfo]:
+        """Every stream as it stands on disk now, by name; the store's own only where `internal`."""
+        known = sorted(self._catalog.streams.copy().items())
+        return [self._info(stream) for name, stream in known if internal or not is_internal(name)]
 
     def stream(self, name: str) -> StreamInfo:
         """Raises UnknownStreamError."""
@@ -211,8 +219,10 @@ class SegmentStore:
 
     # writing
 
-    def submit(self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None) -> Ticket:
-        """Queue one all-or-nothing group: every frame of every append, and the cursors, in one commit, or none of it.
+    def submit(
+        self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None, changes: Sequence[Change] = ()
+    ) -> Ticket:
+        """Queue one all-or-nothing group: appends, cursors and changes of tables, in one commit, or none of it.
 
         Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), TooLargeError,
         UnknownStreamError, StoreFailedError, StoreClosedError. The ticket may raise WriterNumberGapError,
@@ -231,9 +241,13 @@ class SegmentStore:
         kept = tuple(appends)
 
         def take(group: Group, ticket: Ticket) -> None:
-            group.take(ticket, kept, state)
+            group.take(ticket, kept, state | plan_changes(group, changes))
 
-        return self._committer.submit(Ticket(self._committer), take, size)
+        return self.submit_take(take, size + sum(len(change.value or b"") for change in changes))
+
+    def submit_take(self, take: Take, size_bytes: int) -> Ticket:
+        """Queue a step of a commit: for parts of this package. Raises what `submit` raises at once."""
+        return self._committer.submit(Ticket(self._committer), take, size_bytes)
 
     def writer(self, stream: str, writer_id: str | None = None) -> Writer:
         """A writer for a stream that exists. Raises UnknownStreamError."""
@@ -247,6 +261,14 @@ class SegmentStore:
     def cursor(self, name: str) -> bytes | None:
         """The durable state last submitted under that name."""
         return self._catalog.cursors.get(name)
+
+    def cursors(self) -> Mapping[str, bytes]:
+        """All durable state of cursors and tables, under the names in which it is stored."""
+        return self._catalog.cursors.copy()
+
+    def truncate(self, name: str, where: Position) -> None:
+        """Give up what lies before `where`, durable when it returns. Raises UnknownStreamError, StorageError."""
+        self.submit_take(lambda group, ticket: take_truncation(group, ticket, name, where), 0).result()
 
     # committing
 
