@@ -20,14 +20,16 @@ Identity
     is noticed upstream. Each *stream* has an incarnation (UUID), so one deleted and made again is not the old one.
 
 Families (column families of RocksDB, flushed together: atomic flush)
-    `default`       what changes: the tables below. Every value is sealed: format, the number of the commit that wrote
-                    it, payload, CRC-32C over key and all of it (`storage.codec.seal`).
+    `tables-N`      what changes: the tables below, kept twice, in two families with the same entries (`storage.kv.pair`).
+                    Every value is sealed: format, the number of the commit that wrote it, payload, CRC-32C over key and
+                    all of it (`storage.codec.seal`). One that is damaged is followed by a fresh one at opening.
+    `default`       empty; in the code, the name of the two together
     `chain-N`       generations of the commit chain: commit number (u64) -> commit record
     `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block or gap record
     A generation covers a stretch of bytes and is dropped whole. One of the data holds the streams of one retention class
     (policy when full, priority); their numbers are not used twice. All integers in keys are big endian.
 
-Tables in `default`, by first byte of the key
+Tables, by first byte of the key
     `N`             node: store UUID, opening, first commit whose log has not been verified to be whole, first commit
                     that the chain still holds, highest number of a generation that was given up
     `S` + name      stream: number (u32), incarnation, configuration, origin, its segments' key ranges and epochs

@@ -39,7 +39,7 @@ def load(kv: KeyValueStore, store: UUID) -> tuple[Catalog, CommitRecord | None, 
         raise StoreDamagedError(
             f"the store's tables are damaged: {error}. Copy its files before anything else"
         ) from error
-    return catalog, last, tuple(salvage.lines)
+    return catalog, last, (*kv.evidence.mended, *salvage.lines)
 
 
 def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace) -> Opened:
@@ -62,6 +62,7 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     committer.commit()
     if committer.last_commit == verified:
         committer.refuse_to_open()
+    kv.evidence_settled()
     trace("store.opened", {"opening": opening})
     return Opened(catalog, committer, lines)
 

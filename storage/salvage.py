@@ -42,7 +42,7 @@ class _Found:
 
     records: dict[int, CommitRecord] = field(default_factory=dict)
     blocks: dict[int, tuple[bytes, bytes, BlockHeader]] = field(default_factory=dict)
-    """Whole blocks by checksum: key, bytes, header."""
+    """Whole blocks by checksum: key (empty where it is not known), bytes, header."""
     hit: dict[bytes, BlockHeader] = field(default_factory=dict)
     """Blocks whose body was hit and whose header was not, by key."""
     gaps: dict[bytes, tuple[bytes, GapRecord]] = field(default_factory=dict)
@@ -50,8 +50,14 @@ class _Found:
     """Newest sealed value of each key: commit and raw value."""
 
 
-def _sort(puts: tuple[Item, ...]) -> _Found:
+def _sort(puts: tuple[Item, ...], loose: tuple[bytes, ...]) -> _Found:
     found = _Found()
+    for value in loose:
+        if value[:4] == COMMIT_MAGIC:
+            record = CommitRecord.decode(value)
+            found.records[record.number] = record
+        else:
+            found.blocks[block.checksum(value)] = (b"", value, block.parse_header(value))
     for key, value in puts:
         try:
             if value[:4] == COMMIT_MAGIC:
@@ -100,35 +106,106 @@ class Salvage:
         self._catalog = catalog
         self._store = store
         self._evidence = evidence
-        self._found = _sort(evidence.puts)
+        self._found = _sort(evidence.puts, evidence.loose)
         self._batch = Batch()
         self._changes = Changes()
         self._put_back: dict[SegmentKey, list[tuple[int, int]]] = {}
-        self.lines: list[str] = [f"the write-ahead log is damaged: {what}" for what in evidence.damage]
+        self.lines: list[str] = list(evidence.damage)
 
     def close_holes(self) -> CommitRecord | None:
         """Find and close them, durable when it returns. The newest commit record, None in an empty store."""
-        verified = 0 if self._catalog.node is None else self._catalog.node.verified
+        if self._evidence.whole:
+            self._apply_tables()
+        node = self._catalog.node
+        verified = 0 if node is None else max(node.verified, node.chain - 1)
+        if node is not None and self._evidence.whole:
+            verified = max(0, node.chain - 1)
         records = read_chain(self._kv, self._catalog, verified)
         newest = max(
-            [verified, *records, *self._found.records]
+            [verified, self._catalog.newest_commit, *records, *self._found.records]
             + [h.commit for _, _, h in self._found.blocks.values() if h.store == self._store]
             + [h.commit for h in self._found.hit.values() if h.store == self._store]
             + [commit for commit, _ in self._found.tables.values()]
         )
         holes = [number for number in range(verified + 1, newest + 1) if number not in records]
-        if not holes:
+        if not holes and not self._evidence.whole:
             if self._evidence.damage:
                 self.lines.append("nothing that was committed is missing")
             return records[newest] if newest in records else self._settled_record(verified)
-        self._apply_tables()
+        if not self._evidence.whole:
+            self._apply_tables()
         claimed = {entry.checksum for record in records.values() for entry in record.entries}
         claimed |= {entry.checksum for record in self._found.records.values() for entry in record.entries}
-        for number in range(holes[0], newest + 1):
-            if number not in records:
+        unknown = self._unknown(holes)
+        for number in holes:
+            if number not in unknown or number == newest:
                 records[number] = self._mend(number, records, claimed, newest)
+        if unknown:
+            self._begin_chain_behind(unknown)
+        if self._evidence.whole:
+            self._put_back_all(records)
         self._write(newest)
-        return records[newest]
+        return records.get(newest)
+
+    def _unknown(self, holes: list[int]) -> set[int]:
+        """Commits that were not hit in the log and whose records are gone. What they wrote is asked of the segments."""
+        if self._evidence.damage and not self._evidence.whole:
+            return set()
+        return {number for number in holes if number not in self._found.records}
+
+    def _begin_chain_behind(self, unknown: set[int]) -> None:
+        last = max(unknown)
+        node = self._catalog.node
+        if node is not None:
+            self._changes.node = replace(node, chain=max(node.chain, last + 1))
+            self._catalog.apply(Changes(node=self._changes.node))
+        self.lines.append(
+            f"{len(unknown)} commit records from {min(unknown)} to {last} can't be read: what they wrote is not touched"
+        )
+
+    def _put_back_all(self, records: dict[int, CommitRecord]) -> None:
+        """Put back whatever the evidence holds and the engine does not, and a gap where neither does."""
+        put_back = 0
+        for at, raw, header in list(self._found.blocks.values()):
+            if not at or header.store != self._store:
+                continue
+            segment, offset = keys.block_segment(at), keys.block_offset(at)
+            current = self._catalog.segments.get(segment, SegmentRecord())
+            family = f"telemetry-{self._generation_for(segment, offset):08d}"
+            if current.start <= offset < current.length and not self._has(family, at):
+                self._put_block(family, at, raw)
+                put_back += 1
+        gaps: dict[SegmentKey, int] = {}
+        for number in sorted(records):
+            for entry in records[number].entries:
+                key = SegmentKey(entry.stream, entry.segment, entry.epoch)
+                at = keys.block(key, entry.start)
+                if entry.start < self._start_of(entry) or self._has(f"telemetry-{entry.generation:08d}", at):
+                    continue
+                restored = self._restore(entry, number)
+                put_back += 1
+                if restored.kind == GAP and entry.kind != GAP:
+                    gaps[key] = gaps.get(key, 0) + 1
+                    self.lines.append(
+                        f"{self._name_of(entry.stream)} lost bytes {entry.start} to {entry.start + entry.length} "
+                        f"({'an unknown number of' if entry.events == UNKNOWN_EVENTS else entry.events} events) of commit "
+                        f"{number}; a gap record says so"
+                    )
+        changes = Changes()
+        for key, count in gaps.items():
+            current = self._catalog.segments.get(key, SegmentRecord())
+            changes.segments[key] = replace(current, gaps=current.gaps + count)
+        self._merge(changes)
+        self.lines.append(f"{put_back} entries were put back, {sum(gaps.values())} of them as gaps")
+
+    def _has(self, family: str, key: bytes) -> bool:
+        """Whether an entry can be read at its place, or was put back there just now."""
+        if any(at == keys.block_offset(key) for at, _ in self._put_back.get(keys.block_segment(key), ())):
+            return True
+        try:
+            return self._kv.get(family, key) is not None
+        except DamagedBlockError:
+            return False
 
     def _settled_record(self, number: int) -> CommitRecord | None:
         family = self._catalog.chain_family_of(number)
@@ -217,7 +294,7 @@ class Salvage:
         entries = []
         for checksum, (key, raw, header) in self._found.blocks.items():
             ours = header.store == self._store
-            if checksum in claimed or (ours and header.commit != number):
+            if not key or checksum in claimed or (ours and header.commit != number):
                 continue
             segment = keys.block_segment(key)
             generation = self._generation_for(segment, keys.block_offset(key))

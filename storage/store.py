@@ -104,7 +104,7 @@ class SegmentStore(StoreView, StateAccess):
         try:
             kv = RocksStore(directory.db, directory.path, read_only=True)
             try:
-                return check(kv, directory.store_id, kv.evidence.damage)
+                return check(kv, directory.store_id, (*kv.evidence.damage, *kv.evidence.mended))
             finally:
                 kv.close()
         finally:

@@ -1,0 +1,125 @@
+"""Whatever file of a store is hit, it opens by itself, goes on, and nothing is missing that no gap tells of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+
+import pytest
+from rocksdict import AccessType, Options, Rdict
+
+from storage import Append, Event, Frame, Gap, SegmentStore
+from tests.length import SOAK
+from tests.oracle.damage import flip
+
+STREAMS = ("plant/flow", "plant/level", "site/north")
+DISK_LIMIT_BYTES = 16 << 20
+"""Under a small limit the log is short, so most of the store lies in tables of the engine."""
+FLIPS = 50 if SOAK else 3
+TRUNCATIONS = 20 if SOAK else 2
+
+History = Mapping[str, list[Event]]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
+    """A store as a kill leaves it, and what it holds."""
+    folder = tmp_path_factory.mktemp("base")
+    live, killed = folder / "live", folder / "store"
+    random = Random(1)
+    numbers = dict.fromkeys(STREAMS, 0)
+    with SegmentStore.open(live, disk_limit=DISK_LIMIT_BYTES) as store:
+        for stream in STREAMS:
+            store.create_stream(stream)
+        for commit in range(700):
+            appends = []
+            for stream in random.sample(STREAMS, random.randint(1, len(STREAMS))):
+                payloads = [random.randbytes(random.choice([0, 20, 100, 3000])) for _ in range(random.randint(1, 4))]
+                appends.append(Append(stream, [Frame(payloads, "k", writer="w", number=numbers[stream])]))
+                numbers[stream] += len(payloads)
+            store.submit(appends, {"cursor": b"%d" % commit}).result()
+        history = {stream: list(store.read(stream)) for stream in STREAMS}
+        shutil.copytree(live, killed, ignore=shutil.ignore_patterns("LOCK"))
+    return killed, history
+
+
+def live_files(store: Path) -> Mapping[str, list[str]]:
+    """The engine's table files by the kind of family that they belong to."""
+    db = str(store / "db")
+    families = {name: Options(raw_mode=True) for name in Rdict.list_cf(db) if name != "default"}
+    opened = Rdict(db, Options(raw_mode=True), column_families=families, access_type=AccessType.read_only())
+    found: dict[str, list[str]] = {"tables": [], "telemetry": [], "chain": []}
+    for file in opened.live_files():
+        key = file["start_key"]
+        assert isinstance(key, bytes)
+        kind = "tables" if key[:1] != b"\0" else "chain" if len(key) == 8 else "telemetry"
+        found[kind].append(str(file["name"]).lstrip("/"))
+    opened.close()
+    return found
+
+
+def victims(store: Path, kind: str) -> list[Path]:
+    """The files of one kind."""
+    if kind in ("tables", "telemetry", "chain"):
+        return sorted(store / "db" / name for name in live_files(store)[kind])
+    folder = store if kind.startswith("FORMAT") else store / "db"
+    return sorted(file for file in folder.glob("*.log" if kind == "log" else f"{kind}*") if file.stat().st_size)
+
+
+def trial(base: tuple[Path, History], folder: Path, harm: Callable[[Path], object]) -> tuple[int, SegmentStore]:
+    """Harm a copy, open it, compare. How many events were lost; the store, open."""
+    killed, history = base
+    path = folder / "store"
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(killed, path)
+    harm(path)
+    store = SegmentStore.open(path, disk_limit=DISK_LIMIT_BYTES)
+    lost = 0
+    for stream, before in history.items():
+        gaps: list[Gap] = []
+        after = list(store.read(stream, on_gap=gaps.append))
+        inside = [e for e in before if any(gap.position <= e.position < gap.next for gap in gaps)]
+        assert after == [event for event in before if event not in inside], f"{stream}: silent loss"
+        lost += len(inside)
+        assert store.writer(stream, "w").append(b"onward").result().stored == 1
+        assert list(store.read(stream))[-1].payload == b"onward"
+    return lost, store
+
+
+KINDS = ("tables", "telemetry", "chain", "log", "MANIFEST", "CURRENT", "OPTIONS", "IDENTITY")
+HARMLESS = ("OPTIONS", "IDENTITY", "CURRENT", "tables")
+"""What these hold is elsewhere as well."""
+
+
+def goes_on(base: tuple[Path, History], folder: Path, kind: str, harm: Callable[[Path], object]) -> None:
+    """The store opens by itself, says so where it matters, and opens again without a word."""
+    lost, store = trial(base, folder, lambda path: harm(Random(str(folder)).choice(victims(path, kind))))
+    with store:
+        assert not lost or kind not in HARMLESS
+    with SegmentStore.open(folder / "store", disk_limit=DISK_LIMIT_BYTES) as store:
+        assert store.recovery == ()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(FLIPS))
+def test_a_flipped_bit(base: tuple[Path, History], tmp_path: Path, kind: str, seed: int) -> None:
+    random = Random(seed)
+    goes_on(base, tmp_path, kind, lambda victim: flip(victim, random.randrange(victim.stat().st_size * 8)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "log"])
+@pytest.mark.parametrize("seed", range(TRUNCATIONS))
+def test_a_torn_file(base: tuple[Path, History], tmp_path: Path, kind: str, seed: int) -> None:
+    random = Random(seed)
+    goes_on(base, tmp_path, kind, lambda victim: os.truncate(victim, random.randrange(victim.stat().st_size)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "log"])
+def test_a_missing_file(base: tuple[Path, History], tmp_path: Path, kind: str) -> None:
+    goes_on(base, tmp_path, kind, Path.unlink)
