@@ -10,10 +10,12 @@ Constraints
     both are at most a 32nd of it.
 
 Files
-    `FORMAT`        format version and store UUID, as JSON; written once, read before anything else is touched
+    `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is
+                    touched. `FORMAT.copy` is the same: each is mended from the other
+    `REPAIR`        there while what a repair put aside is not yet back in its place: the number of the folder
     `LOCK`          locked while open, holds the process id
     `db/`           RocksDB
-    `aside/N/`      write-ahead logs found damaged at opening N, kept for salvage by hand; the newest two are kept
+    `aside/N/`      logs, and engine files, found damaged at opening N, kept for salvage by hand; the newest two are kept
 
 Identity
     The *store* has a UUID, made with it. Each *opening* for writing takes the next number, so an older copy of a store

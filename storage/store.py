@@ -63,7 +63,7 @@ class SegmentStore(StoreView, StateAccess):
         self.reader_groups = Groups(self)
         self.reader_group = self.reader_groups.get
         self.store_id = store_id
-        self.recovery = opened.lines
+        self.recovery = (*(directory.mended if directory else ()), *opened.lines)
 
     @classmethod
     def open(

@@ -89,8 +89,8 @@ def trial(base: tuple[Path, History], folder: Path, harm: Callable[[Path], objec
     return lost, store
 
 
-KINDS = ("tables", "telemetry", "chain", "log", "MANIFEST", "CURRENT", "OPTIONS", "IDENTITY")
-HARMLESS = ("OPTIONS", "IDENTITY", "CURRENT", "tables")
+KINDS = ("tables", "telemetry", "chain", "log", "MANIFEST", "CURRENT", "OPTIONS", "IDENTITY", "FORMAT")
+HARMLESS = ("OPTIONS", "IDENTITY", "CURRENT", "MANIFEST", "tables", "chain", "FORMAT")
 """What these hold is elsewhere as well."""
 
 
