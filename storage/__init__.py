@@ -99,8 +99,13 @@ Opening
        read. Then the commit chain is walked: commits that the engine skipped but our reader found whole are written
        again, blocks that were hit become gap records (reason DAMAGED), and the chain is closed by commit records marked
        as stand-ins. What can't be accounted for in any other way is bounded by its neighbours in each segment.
-    4. The chain from the first unverified commit to the newest must have no hole.
-    5. The next opening number is committed.
+    4. CURRENT is pointed at the newest MANIFEST where it names none. Where MANIFEST is torn or damaged, or a table file is
+       torn or gone, the originals and the logs go aside, the engine repairs what is left, and everything that checks in
+       what was put aside goes back by the commit chain (`storage.kv.repair`); what is nowhere becomes gap records.
+    5. Both copies of the tables are read whole and merged; one that does not hold the merge is made again.
+    6. Where commit records can't be read otherwise, the chain begins behind them: upstreams are brought what they wrote
+       out of the segments. A bad block in a table file of the data is read around: reads, checks and upstreams see a gap.
+    7. The next opening number is committed.
 """
 
 from storage.clock import Clock, FakeClock, SystemClock

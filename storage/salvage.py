@@ -9,7 +9,7 @@ neighbours in the segment do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from uuid import UUID
 
 from storage import block, keys
@@ -17,7 +17,6 @@ from storage.block import BlockHeader
 from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord, parse_entry
 from storage.chain import (
     BLOCK,
-    COMMIT_MAGIC,
     GAP,
     GAP_MAGIC,
     REPLACED,
@@ -29,57 +28,14 @@ from storage.chain import (
 )
 from storage.codec import seal, unseal
 from storage.errors import DamagedBlockError
+from storage.found import sort
 from storage.keys import DEFAULT, SegmentKey
-from storage.kv.contract import Batch, Item, KeyValueStore, LogEvidence
+from storage.kv.contract import Batch, KeyValueStore, LogEvidence
 from storage.model import GapReason, KeyRange, StreamConfig
 
-_DETAIL = "hit in the write-ahead log"
-
-
-@dataclass(slots=True)
-class _Found:
-    """What the logs hold, sorted by kind, all of it checked."""
-
-    records: dict[int, CommitRecord] = field(default_factory=dict)
-    blocks: dict[int, tuple[bytes, bytes, BlockHeader]] = field(default_factory=dict)
-    """Whole blocks by checksum: key (empty where it is not known), bytes, header."""
-    hit: dict[bytes, BlockHeader] = field(default_factory=dict)
-    """Blocks whose body was hit and whose header was not, by key."""
-    gaps: dict[bytes, tuple[bytes, GapRecord]] = field(default_factory=dict)
-    tables: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
-    """Newest sealed value of each key: commit and raw value."""
-
-
-def _sort(puts: tuple[Item, ...], loose: tuple[bytes, ...]) -> _Found:
-    found = _Found()
-    for value in loose:
-        if value[:4] == COMMIT_MAGIC:
-            record = CommitRecord.decode(value)
-            found.records[record.number] = record
-        else:
-            found.blocks[block.checksum(value)] = (b"", value, block.parse_header(value))
-    for key, value in puts:
-        try:
-            if value[:4] == COMMIT_MAGIC:
-                record = CommitRecord.decode(value)
-                found.records[record.number] = record
-            elif value[:4] == block.MAGIC and len(key) == 20:
-                header = block.parse_header(value)
-                raw = value[: header.size_bytes]
-                try:
-                    block.verify(raw, header)
-                    found.blocks[block.checksum(raw)] = (key, raw, header)
-                except DamagedBlockError:
-                    found.hit[key] = header
-            elif value[:4] == GAP_MAGIC and len(key) == 20:
-                found.gaps[key] = (value, GapRecord.decode(value))
-            else:
-                commit, _ = unseal(key, value)
-                if commit >= found.tables.get(key, (0, b""))[0]:
-                    found.tables[key] = (commit, value)
-        except DamagedBlockError:
-            continue
-    return found
+_MOST_LINES = 200
+"""Of what is said about one opening; gap records and the check say all."""
+_DETAIL = "hit in the files of the store"
 
 
 def read_chain(kv: KeyValueStore, catalog: Catalog, after: int) -> dict[int, CommitRecord]:
@@ -106,10 +62,11 @@ class Salvage:
         self._catalog = catalog
         self._store = store
         self._evidence = evidence
-        self._found = _sort(evidence.puts, evidence.loose)
+        self._found = sort(evidence)
         self._batch = Batch()
         self._changes = Changes()
         self._put_back: dict[SegmentKey, list[tuple[int, int]]] = {}
+        self._unsaid = 0
         self.lines: list[str] = list(evidence.damage)
 
     def close_holes(self) -> CommitRecord | None:
@@ -121,12 +78,7 @@ class Salvage:
         if node is not None and self._evidence.whole:
             verified = max(0, node.chain - 1)
         records = read_chain(self._kv, self._catalog, verified)
-        newest = max(
-            [verified, self._catalog.newest_commit, *records, *self._found.records]
-            + [h.commit for _, _, h in self._found.blocks.values() if h.store == self._store]
-            + [h.commit for h in self._found.hit.values() if h.store == self._store]
-            + [commit for commit, _ in self._found.tables.values()]
-        )
+        newest = max([verified, self._catalog.newest_commit, *records, self._found.newest_commit(self._store)])
         holes = [number for number in range(verified + 1, newest + 1) if number not in records]
         if not holes and not self._evidence.whole:
             if self._evidence.damage:
@@ -145,7 +97,15 @@ class Salvage:
         if self._evidence.whole:
             self._put_back_all(records)
         self._write(newest)
+        if self._unsaid:
+            self.lines.append(f"and {self._unsaid} lines like these")
         return records.get(newest)
+
+    def _say(self, line: str) -> None:
+        if len(self.lines) < _MOST_LINES:
+            self.lines.append(line)
+        else:
+            self._unsaid += 1
 
     def _unknown(self, holes: list[int]) -> set[int]:
         """Commits that were not hit in the log and whose records are gone. What they wrote is asked of the segments."""
@@ -159,7 +119,7 @@ class Salvage:
         if node is not None:
             self._changes.node = replace(node, chain=max(node.chain, last + 1))
             self._catalog.apply(Changes(node=self._changes.node))
-        self.lines.append(
+        self._say(
             f"{len(unknown)} commit records from {min(unknown)} to {last} can't be read: what they wrote is not touched"
         )
 
@@ -186,7 +146,7 @@ class Salvage:
                 put_back += 1
                 if restored.kind == GAP and entry.kind != GAP:
                     gaps[key] = gaps.get(key, 0) + 1
-                    self.lines.append(
+                    self._say(
                         f"{self._name_of(entry.stream)} lost bytes {entry.start} to {entry.start + entry.length} "
                         f"({'an unknown number of' if entry.events == UNKNOWN_EVENTS else entry.events} events) of commit "
                         f"{number}; a gap record says so"
@@ -227,7 +187,7 @@ class Salvage:
                 entries.append(mended)
             if not lost:
                 self._batch.put(self._chain_family(number), keys.chain(number), known.encode())
-                self.lines.append(f"commit {number}: found whole in the log and written again")
+                self._say(f"commit {number}: found whole and written again")
                 self._settle_segments(known)
                 return known
         else:
@@ -253,12 +213,12 @@ class Salvage:
             if entry.kind == GAP:
                 name = self._name_of(entry.stream)
                 count = "an unknown number of" if entry.events == UNKNOWN_EVENTS else str(entry.events)
-                self.lines.append(
+                self._say(
                     f"commit {number}: {name} lost bytes {entry.start} to {entry.start + entry.length} "
                     f"({count} events); a gap record says so"
                 )
         if not any(entry.kind == GAP for entry in entries):
-            self.lines.append(f"commit {number}: its record was hit, nothing of what it wrote")
+            self._say(f"commit {number}: its record was hit, nothing of what it wrote")
         self._settle_segments(record)
         return record
 
@@ -275,6 +235,8 @@ class Salvage:
             self._put_block(family, key, raw)
             self._know(entry, header)
             return entry
+        if self._has(family, key):
+            return entry  # Only the commit's record was hit.
         if entry.kind == GAP and key in self._found.gaps:
             self._put_block(family, key, self._found.gaps[key][0])
             return entry

@@ -78,7 +78,7 @@ class KeyValueStore(Protocol):
     def compact_family(self, name: str) -> None:
         """Give back the space of what was deleted from a family or replaced in it: a step as long as the family is large.
 
-        Raises StoreFullError, StoreBusyError.
+        Raises StoreFullError, StoreBusyError, DamagedBlockError (something in it can't be read: it is left as it is).
         """
 
     def unflushed_bytes(self) -> int:

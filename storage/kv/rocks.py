@@ -248,9 +248,13 @@ class RocksStore:
         return self._tables if name == DEFAULT else (name,)
 
     def compact_family(self, name: str) -> None:
-        family = self._families.get(name)
         try:
-            if family is not None:
+            for family in [self._families[real] for real in self._real(name) if real in self._families]:
+                iterator = family.iter()
+                iterator.seek_to_first()
+                while iterator.valid():
+                    iterator.next()
+                iterator.status()  # A compaction that meets damage would end all writing.
                 family.compact_range(None, None)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"compacting {name} of {self.path}")
@@ -329,8 +333,10 @@ class RocksStore:
                     if error is None:
                         break
                     damage.append(f"{family} can't be read behind {last.hex()}: {error}")
-                    if not seek_behind(iterator, last, stop):
+                    found = seek_behind(lambda: table.iter(bounds), last, stop)
+                    if found is None:
                         break
+                    iterator = found
                 value = iterator.value()
                 items.append((iterator.key(), value))
                 last = items[-1][0]
@@ -355,8 +361,12 @@ class RocksStore:
             bounds.set_iterate_upper_bound(stop)
             iterator = table.iter(bounds)
             iterator.seek_to_last()
-            if not iterator.valid() and (_error_of(iterator) is None or not seek_before(iterator, start, stop)):
-                return None
+            if not iterator.valid():
+                damaged = _error_of(iterator) is not None
+                found = seek_before(lambda: table.iter(bounds), start, stop) if damaged else None
+                if found is None:
+                    return None
+                iterator = found
             return iterator.key(), iterator.value()
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"reading {family} of {self.path}")

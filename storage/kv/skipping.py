@@ -6,7 +6,8 @@ behind it works, so the first one that works is looked for: in doubling steps, t
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 _WIDTH = 40
 """Longer keys that agree in so many bytes are skipped together."""
@@ -23,6 +24,9 @@ class Cursor(Protocol):
         """Raises where the cursor stopped because of damage."""
 
 
+C = TypeVar("C", bound=Cursor)
+
+
 def _number(key: bytes) -> int:
     return int.from_bytes(key[:_WIDTH].ljust(_WIDTH, b"\0"), "big")
 
@@ -31,60 +35,46 @@ def _key(number: int) -> bytes:
     return number.to_bytes(_WIDTH, "big")
 
 
-def _reads(cursor: Cursor, number: int, *, forward: bool) -> bool:
+def _at(new: Callable[[], C], number: int, *, forward: bool) -> C | None:
+    """A cursor at a key, None where it can't be read there. A fresh one each time: one that has failed may go on failing."""
+    cursor = new()
     if forward:
         cursor.seek(_key(number))
     else:
         cursor.seek_for_prev(_key(number))
-    if cursor.valid():
-        return True
-    try:
-        cursor.status()
-    except Exception:  # noqa: BLE001 - the engine raises nothing narrower
-        return False
-    return True
+    if not cursor.valid():
+        try:
+            cursor.status()
+        except Exception:  # noqa: BLE001 - the engine raises nothing narrower
+            return None
+    return cursor
 
 
-def seek_behind(cursor: Cursor, last: bytes, stop: bytes | None) -> bool:
-    """Move to the first readable key behind the damage that follows `last`. False: there is none before `stop`."""
+def seek_behind(new: Callable[[], C], last: bytes, stop: bytes | None) -> C | None:
+    """A cursor at the first readable key behind the damage that follows `last`; None: there is none before `stop`."""
     low = _number(last)
-    end = _HIGHEST if stop is None else _number(stop)
+    return _search(new, low, (_HIGHEST if stop is None else _number(stop)) - low, forward=True)
+
+
+def seek_before(new: Callable[[], C], start: bytes, stop: bytes) -> C | None:
+    """A cursor at the last readable key before the damage that ends at or behind `stop`; None: there is none from `start`."""
+    high = _number(stop)
+    return _search(new, high, high - _number(start), forward=False)
+
+
+def _search(new: Callable[[], C], origin: int, furthest: int, *, forward: bool) -> C | None:
+    sign = 1 if forward else -1
     step = 1
-    while True:
-        tried = min(low + step, end)
-        if _reads(cursor, tried, forward=True):
-            break
-        if tried == end:
-            return False
+    while (found := _at(new, origin + sign * min(step, furthest), forward=forward)) is None:
+        if step >= furthest:
+            return None
         step *= 2
-    bad, good = low + step // 2, tried
+    bad, good = step // 2, min(step, furthest)
     while good - bad > 1:
         middle = (bad + good) // 2
-        if _reads(cursor, middle, forward=True):
-            good = middle
-        else:
+        nearer = _at(new, origin + sign * middle, forward=forward)
+        if nearer is None:
             bad = middle
-    _reads(cursor, good, forward=True)
-    return cursor.valid()
-
-
-def seek_before(cursor: Cursor, start: bytes, stop: bytes) -> bool:
-    """Move to the last readable key before the damage that ends at or behind `stop`. False: there is none from `start`."""
-    high, end = _number(stop), _number(start)
-    step = 1
-    while True:
-        tried = max(high - step, end)
-        if _reads(cursor, tried, forward=False):
-            break
-        if tried == end:
-            return False
-        step *= 2
-    bad, good = high - step // 2, tried
-    while bad - good > 1:
-        middle = (bad + good) // 2
-        if _reads(cursor, middle, forward=False):
-            good = middle
         else:
-            bad = middle
-    _reads(cursor, good, forward=False)
-    return cursor.valid()
+            good, found = middle, nearer
+    return found if found.valid() else None

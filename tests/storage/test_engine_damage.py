@@ -12,6 +12,8 @@ import pytest
 from rocksdict import AccessType, Options, Rdict
 
 from storage import Append, Event, Frame, Gap, SegmentStore
+from storage.errors import DamagedBlockError
+from storage.kv.rocks import RocksStore
 from tests.length import SOAK
 from tests.oracle.damage import flip
 
@@ -69,6 +71,14 @@ def victims(store: Path, kind: str) -> list[Path]:
     return sorted(file for file in folder.glob("*.log" if kind == "log" else f"{kind}*") if file.stat().st_size)
 
 
+def mirrored(store: SegmentStore) -> History:
+    """What a hub that held nothing so far gets of a store, as if the store itself had it."""
+    with SegmentStore.in_memory() as hub:
+        while unit := store.next_unit("n", hub.holdings("n").streams, lambda name: True, 1 << 16):
+            hub.submit_unit(unit).result()
+        return {stream: [event._replace(stream=stream) for event in hub.read(f"n/{stream}")] for stream in STREAMS}
+
+
 def trial(base: tuple[Path, History], folder: Path, harm: Callable[[Path], object]) -> tuple[int, SegmentStore]:
     """Harm a copy, open it, compare. How many events were lost; the store, open."""
     killed, history = base
@@ -84,6 +94,8 @@ def trial(base: tuple[Path, History], folder: Path, harm: Callable[[Path], objec
         inside = [e for e in before if any(gap.position <= e.position < gap.next for gap in gaps)]
         assert after == [event for event in before if event not in inside], f"{stream}: silent loss"
         lost += len(inside)
+    assert mirrored(store) == {stream: list(store.read(stream)) for stream in STREAMS}, "not what a hub gets"
+    for stream in STREAMS:
         assert store.writer(stream, "w").append(b"onward").result().stored == 1
         assert list(store.read(stream))[-1].payload == b"onward"
     return lost, store
@@ -123,3 +135,23 @@ def test_a_torn_file(base: tuple[Path, History], tmp_path: Path, kind: str, seed
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "log"])
 def test_a_missing_file(base: tuple[Path, History], tmp_path: Path, kind: str) -> None:
     goes_on(base, tmp_path, kind, Path.unlink)
+
+
+@pytest.mark.long
+def test_a_generation_with_a_bad_block_is_not_compacted_and_writing_goes_on(
+    base: tuple[Path, History], tmp_path: Path
+) -> None:
+    path = tmp_path / "store"
+    shutil.copytree(base[0], path)
+    flip(victims(path, "telemetry")[0], 8 * 100)
+    kv = RocksStore(path / "db", path / "aside" / "1")
+    damaged = 0
+    for name in kv.families():
+        try:
+            kv.compact_family(name)
+        except DamagedBlockError:
+            damaged += 1
+    kv.close()
+    assert damaged == 1
+    _, store = trial(base, tmp_path, lambda path: flip(victims(path, "telemetry")[0], 8 * 100))
+    store.close()
