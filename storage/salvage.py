@@ -235,7 +235,7 @@ class Salvage:
             self._put_block(family, key, raw)
             self._know(entry, header)
             return entry
-        if self._has(family, key):
+        if entry.kind != REPLACED and self._has(family, key):
             return entry  # Only the commit's record was hit.
         if entry.kind == GAP and key in self._found.gaps:
             self._put_block(family, key, self._found.gaps[key][0])

@@ -29,7 +29,11 @@ History = Mapping[str, list[Event]]
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
     """A store as a kill leaves it, and what it holds."""
-    folder = tmp_path_factory.mktemp("base")
+    return build(tmp_path_factory.mktemp("base"))
+
+
+def build(folder: Path) -> tuple[Path, History]:
+    """Make one below `folder`."""
     live, killed = folder / "live", folder / "store"
     random = Random(1)
     numbers = dict.fromkeys(STREAMS, 0)
