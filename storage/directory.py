@@ -17,6 +17,10 @@ _FORMAT_FILES = ("FORMAT", "FORMAT.copy")
 _ASIDE_KEPT = 2
 
 
+class _NewerFormatError(StoreFormatError):
+    """The store is whole, and of a newer program."""
+
+
 class StoreDirectory:
     """`path`, locked. `store_id` is the UUID that was made with it."""
 
@@ -127,19 +131,23 @@ def _format_text(store_id: UUID) -> str:
 
 
 def read_format(path: Path) -> UUID | None:
-    """The UUID of the store at `path`, from the copy that checks; None where there is none yet. Raises StoreFormatError."""
+    """The UUID of the store at `path`, from the copy that checks; None where there is none yet. Raises StoreFormatError.
+
+    Both are looked at: where one of them is of a newer program, that is no damage, and it may not be written over.
+    """
     damage: StoreFormatError | None = None
+    found: UUID | None = None
     for name in _FORMAT_FILES:
         try:
             store = _read_copy(path, path / name)
+            found = found or store
+        except _NewerFormatError:
+            raise
         except StoreFormatError as error:
             damage = damage or error
-            continue
-        if store is not None:
-            return store
-    if damage is not None:
+    if found is None and damage is not None:
         raise damage
-    return None
+    return found
 
 
 def _read_copy(path: Path, file: Path) -> UUID | None:
@@ -163,8 +171,8 @@ def _read_copy(path: Path, file: Path) -> UUID | None:
     return store
 
 
-def _newer(path: Path, form: int) -> StoreFormatError:
-    return StoreFormatError(
+def _newer(path: Path, form: int) -> _NewerFormatError:
+    return _NewerFormatError(
         f"the store at {path} has format {form}, this program knows {FORMAT}: "
         "it was written by a newer edge; install that version again. Nothing was touched"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,7 +13,8 @@ import pytest
 from rocksdict import AccessType, Options, Rdict
 
 from storage import Append, Event, Frame, Gap, SegmentStore
-from storage.errors import DamagedBlockError
+from storage.codec import crc32c
+from storage.errors import DamagedBlockError, StoreFormatError
 from storage.kv.rocks import RocksStore
 from tests.length import SOAK
 from tests.oracle.damage import flip
@@ -159,3 +161,15 @@ def test_a_generation_with_a_bad_block_is_not_compacted_and_writing_goes_on(
     assert damaged == 1
     _, store = trial(base, tmp_path, lambda path: flip(victims(path, "telemetry")[0], 8 * 100))
     store.close()
+
+
+@pytest.mark.parametrize("newer", ["FORMAT", "FORMAT.copy"])
+def test_a_store_of_a_newer_program_is_not_taken_for_a_damaged_one(tmp_path: Path, newer: str) -> None:
+    path = tmp_path / "store"
+    SegmentStore.open(path).close()
+    content = {"format": 2, "store": json.loads((path / newer).read_bytes())["store"]}
+    text = json.dumps({**content, "crc": crc32c(json.dumps(content).encode())})
+    (path / newer).write_text(text, encoding="utf-8")
+    with pytest.raises(StoreFormatError, match="newer"):
+        SegmentStore.open(path)
+    assert (path / newer).read_text(encoding="utf-8") == text
