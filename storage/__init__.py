@@ -93,6 +93,7 @@ from storage.model import (
     SegmentInfo,
     SegmentState,
     StreamConfig,
+    StreamCut,
     StreamInfo,
 )
 from storage.store import SegmentStore
@@ -114,6 +115,7 @@ __all__ = [
     "SegmentState",
     "SegmentStore",
     "StreamConfig",
+    "StreamCut",
     "StreamInfo",
     "SystemClock",
     "Ticket",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from storage.errors import InvalidNameError, StorageError
@@ -80,6 +81,15 @@ class KeyRange:
     def __contains__(self, point: int) -> bool:
         return self.low <= point < self.high
 
+    def overlaps(self, other: KeyRange) -> bool:
+        return self.low < other.high and other.low < self.high
+
+    def split(self, parts: int = 2) -> tuple[KeyRange, ...]:
+        """This range in parts of one size."""
+        size = self.high - self.low
+        bounds = [self.low + size * part // parts for part in range(parts + 1)]
+        return tuple(KeyRange(low, high) for low, high in pairwise(bounds))
+
 
 class SegmentState(Enum):
     OPEN = 0
@@ -130,6 +140,25 @@ class Position(NamedTuple):
             raise ValueError(f"{text!r} is no position: one looks like 0.0:1234 or 0.0:1234+7")
         number, epoch, offset, place = match.groups()
         return Position(int(number), int(epoch), int(offset), int(place or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCut:
+    """Where a reader of a whole stream stands: a position in each of the segments that it reads side by side there.
+
+    Their key ranges share out the key space. What lies before them in the order of epochs is read, what comes behind
+    them is not. As text, the positions with commas between them; one position alone is a cut of a stream of one segment.
+    """
+
+    positions: tuple[Position, ...]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.positions))
+
+    @staticmethod
+    def parse(text: str) -> StreamCut:
+        """The cut that `str()` wrote. Raises ValueError with an example of one."""
+        return StreamCut(tuple(Position.parse(part) for part in text.split(",")))
 
 
 class Frame(NamedTuple):
@@ -220,16 +249,27 @@ class StreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class SegmentInfo:
-    """A segment as it stands on disk now. `start` to `start + …length` in bytes; `events` ever appended to it."""
+    """A segment as it stands on disk now. Bytes [start, length) are there; `events` were ever appended to it.
+
+    `until` is the epoch in which it was sealed, None while it is open.
+    """
 
     id: SegmentId
-    state: SegmentState
     keys: KeyRange
+    until: int | None
     start: int
     length: int
     events: int
     last_commit: int
     gaps: int
+
+    @property
+    def state(self) -> SegmentState:
+        return SegmentState.OPEN if self.until is None else SegmentState.SEALED
+
+    def precedes(self, other: SegmentInfo) -> bool:
+        """Whether `other` was opened when this was sealed and takes some of its keys: it is read only after this."""
+        return self.until == other.id.epoch and self.keys.overlaps(other.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,3 +280,9 @@ class StreamInfo:
     config: StreamConfig
     origin: str | None
     segments: tuple[SegmentInfo, ...]
+
+    def successors(self, segment: SegmentInfo) -> tuple[SegmentInfo, ...]:
+        return tuple(other for other in self.segments if segment.precedes(other))
+
+    def predecessors(self, segment: SegmentInfo) -> tuple[SegmentInfo, ...]:
+        return tuple(other for other in self.segments if other.precedes(segment))

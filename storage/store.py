@@ -34,6 +34,7 @@ from storage.model import (
     Receipt,
     SegmentId,
     SegmentInfo,
+    SegmentState,
     StreamConfig,
     StreamInfo,
     check_reserved,
@@ -42,12 +43,12 @@ from storage.model import (
 )
 from storage.moment import parse_where
 from storage.opening import open_for_writing
+from storage.readers.access import Groups
 from storage.reading import Reader, SegmentScan, position_of_time
 from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
-from storage.truncation import take_truncation
 from storage.writer import Writer
 
 _FOLLOW_WAIT_S = 1.0
@@ -70,6 +71,8 @@ class SegmentStore(StateAccess):
         self._committer = opened.committer
         self._directory = directory
         self._closed = False
+        self.reader_groups = Groups(self)
+        self.reader_group = self.reader_groups.get
         self.store_id = store_id
         self.recovery = opened.lines
 
@@ -204,8 +207,8 @@ class SegmentStore(StateAccess):
             segments.append(
                 SegmentInfo(
                     SegmentId(stream.name, layout.segment, layout.epoch),
-                    record.state,
                     layout.keys,
+                    None if record.state is SegmentState.OPEN else layout.epoch + 1,
                     record.start,
                     record.length,
                     record.events,
@@ -265,10 +268,6 @@ class SegmentStore(StateAccess):
     def cursors(self) -> Mapping[str, bytes]:
         """All durable state of cursors and tables, under the names in which it is stored."""
         return self._catalog.cursors.copy()
-
-    def truncate(self, name: str, where: Position) -> None:
-        """Give up what lies before `where`, durable when it returns. Raises UnknownStreamError, StorageError."""
-        self.submit_take(lambda group, ticket: take_truncation(group, ticket, name, where), 0).result()
 
     # committing
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from storage.model import STATE, StreamConfig
+from storage.committer import Take
+from storage.model import STATE, Position, StreamConfig
 from storage.state import revisioned, table
 from storage.state.revisioned import RevisionedStream
 from storage.state.synchronizer import COMPACT_BYTES, Codec, StateSynchronizer
 from storage.state.table import Table
+from storage.ticket import Ticket
+from storage.truncation import take_truncation
 
 S = TypeVar("S")
 U = TypeVar("U")
+
+
+class Submitting(Protocol):
+    """A store that takes steps of commits."""
+
+    def submit_take(self, take: Take, size_bytes: int) -> Ticket: ...
 
 
 class Creating(revisioned.Store, Protocol):
@@ -22,6 +31,10 @@ class Creating(revisioned.Store, Protocol):
 
 class StateAccess:
     """What a store offers of state."""
+
+    def truncate(self: Submitting, name: str, where: Position) -> None:
+        """Give up what lies before `where`, durable when it returns. Raises UnknownStreamError, StorageError."""
+        self.submit_take(lambda group, ticket: take_truncation(group, ticket, name, where), 0).result()
 
     def table(self: table.Store, name: str) -> Table:
         """The key-value table of that name; there is no need to create it. Raises InvalidNameError."""

@@ -1,0 +1,484 @@
+"""Reader groups: who reads what, where a group stands, what becomes of dead readers. Against a real store's state."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage import Event, FakeClock, Position, SegmentId, SegmentStore, StreamCut
+from storage.errors import InvalidNameError, StorageError, StoreBusyError, UnknownStreamError
+from storage.keys import SegmentKey, block
+from storage.kv.contract import Batch
+from storage.kv.memory import MemoryTwin
+from storage.model import KeyRange
+from storage.readers import CheckpointEvent, GroupConfig, Reader, ReaderGroup, ReaderOfflineError, ReaderPosition
+from storage.readers.group import Where
+from storage.readers.group_codec import GroupCodec
+from tests.storage.conftest import Reopen
+from tests.storage.fake_streams import Streams
+
+
+class Bench:
+    """Streams that are scaled by hand, and groups on them whose state is in a store."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.twin = MemoryTwin()
+        self.store = SegmentStore.in_memory(self.twin, clock=self.clock)
+        self.streams = Streams(self.store)
+
+    def group(self, start: Where = "head", stop: Where | None = None, name: str = "g", *streams: str) -> ReaderGroup:
+        synchronizer = self.store.synchronizer(f"_system/groups/{name}", GroupCodec())
+        config = GroupConfig(lease_s=10, record_interval_s=2, timeout_s=0.1)
+        group = ReaderGroup(self.streams, synchronizer, name, config)
+        group.set_up(streams or ("s",), start, stop)
+        return group
+
+    def append(self, *numbers: int, stream: str = "s") -> None:
+        """Events of as many keys, so that each segment gets some."""
+        for number in numbers:
+            self.clock.advance(0.001)
+            self.streams.append(stream, f"k{number}", b"%d" % number)
+
+    def segments(self, stream: str = "s") -> list[SegmentId]:
+        return [info.id for info in self.streams.stream(stream).segments if info.until is None]
+
+    def power_cut(self) -> None:
+        self.twin.power_cut()
+        self.store = SegmentStore.in_memory(self.twin, clock=self.clock)
+        self.streams.store = self.store
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def read(*readers: Reader, rounds: int = 6, most: int = 100) -> list[int]:
+    """The events of some rounds of reading, by their number."""
+    return [
+        int(item.payload)
+        for _ in range(rounds)
+        for reader in readers
+        for item in reader.read(most)
+        if isinstance(item, Event)
+    ]
+
+
+# who reads what
+
+
+def test_readers_share_the_segments_and_each_event_is_read_by_one(bench: Bench) -> None:
+    bench.streams.create("s", 5)
+    bench.append(*range(50))
+    group = bench.group()
+    a, b, c = (group.reader(name) for name in "abc")
+    assert sorted(read(a, b, c)) == list(range(50))
+    assert sorted(len(segments) for segments in group.readers.values()) == [1, 2, 2]
+
+
+def test_shares_are_fair_again_after_readers_came_and_went(bench: Bench) -> None:
+    bench.streams.create("s", 8)
+    bench.append(*range(40))
+    group = bench.group()
+    readers = [group.reader("a")]
+    got = read(*readers, most=3)
+    assert len(group.readers["a"]) == 8
+    readers += [group.reader("b"), group.reader("c")]
+    got += read(*readers, rounds=3, most=3)
+    assert sorted(map(len, group.readers.values())) == [2, 3, 3]
+    readers.pop(0).close()
+    got += read(*readers, rounds=3, most=3)
+    assert sorted(map(len, group.readers.values())) == [4, 4]
+    assert sorted(got + read(*readers, rounds=20)) == list(range(40))
+
+
+def test_a_successor_is_read_when_all_its_predecessors_are(bench: Bench) -> None:
+    bench.streams.create("s", 2)
+    bench.append(*range(20))
+    left, right = bench.segments()
+    bench.streams.scale("s", [left, right], [KeyRange()])
+    bench.append(*range(20, 30))
+    (merged,) = bench.segments()
+    group = bench.group()
+    a, b = group.reader("a"), group.reader("b")
+    a.read(0)
+    b.read(0)
+    assert (a.segments, b.segments) == ([left], [right])
+    first = read(a)
+    assert all(merged not in segments for segments in group.readers.values())
+    assert [p[:2] for p in group.cut()["s"].positions] == [(left.number, 0), (right.number, 0)]
+    group.checkpoint("half")
+    assert not any(isinstance(item, Event) for item in [*a.read(), *b.read()])
+    rest = read(b) + read(a, b)
+    assert sorted(first + rest) == list(range(30))
+    assert sorted(rest[-10:]) == list(range(20, 30))
+    half = group.checkpoint_cut("half")
+    assert half is not None
+    assert {p.number: p.offset for p in half["s"].positions} == {left.number: 10 * len(first), right.number: 0}
+    group.reset_to_checkpoint("half")
+    assert sorted(read(group.reader("a"))) == sorted(rest)
+
+
+def test_the_same_key_is_read_in_order_across_scales(bench: Bench) -> None:
+    bench.streams.create("s")
+    said: list[int] = []
+    for number in range(6):
+        segments = bench.segments()
+        for _ in range(3):
+            bench.streams.append("s", "key", b"%d" % len(said))
+            said.append(len(said))
+        bench.streams.scale("s", segments, list(KeyRange().split(1 + (number + 1) % 3)))
+    group = bench.group()
+    assert read(*(group.reader(name) for name in "abc"), rounds=40, most=2) == said
+
+
+def test_a_name_is_online_once(bench: Bench) -> None:
+    bench.streams.create("s")
+    group = bench.group()
+    reader = group.reader("a")
+    with pytest.raises(StorageError, match="is online"):
+        group.reader("a")
+    reader.close()
+    group.reader("a")
+    with pytest.raises(ReaderOfflineError):
+        reader.read()
+    with pytest.raises(InvalidNameError):
+        group.reader("")
+
+
+# readers that die
+
+
+def test_of_a_dead_reader_the_segments_go_on_where_it_recorded_its_position(bench: Bench) -> None:
+    bench.streams.create("s")
+    bench.append(*range(10))
+    group = bench.group()
+    dead = group.reader("dead")
+    assert read(dead, rounds=3, most=1) == [0, 1, 2]
+    bench.clock.advance(2)
+    assert read(dead, rounds=3, most=1) == [3, 4, 5]
+    other = group.reader("other")
+    bench.clock.advance(9)
+    assert read(other) == []
+    bench.clock.advance(2)
+    assert read(other) == [3, 4, 5, 6, 7, 8, 9]
+    assert list(group.readers) == ["other"]
+    with pytest.raises(ReaderOfflineError, match="lease"):
+        dead.read()
+
+
+def test_a_reader_that_is_heard_keeps_its_segments(bench: Bench) -> None:
+    bench.streams.create("s")
+    group = bench.group()
+    a, b = group.reader("a"), group.reader("b")
+    for _ in range(8):
+        bench.clock.advance(6)
+        read(a, b, rounds=1)
+    assert sorted(group.readers) == ["a", "b"]
+    bench.clock.advance(11)
+    a.read()
+    assert sorted(group.readers) == ["a"]
+
+
+def test_with_the_position_kept_by_the_caller_each_event_comes_once(bench: Bench) -> None:
+    bench.streams.create("s", 3)
+    bench.append(*range(30))
+    group = bench.group()
+    dead = group.reader("dead")
+    got = read(dead, rounds=5, most=4)
+    kept = str(dead.position)
+    dead.read(4)
+    group.reader_offline("dead", ReaderPosition.parse(kept))
+    group.reader_offline("never there")
+    assert sorted(got + read(group.reader("other"))) == list(range(30))
+
+
+def test_a_restart_leaves_readers_behind_that_are_taken_over_by_name_or_after_the_lease(bench: Bench) -> None:
+    bench.streams.create("s", 2)
+    bench.append(*range(20))
+    group = bench.group()
+    a, b = group.reader("a"), group.reader("b")
+    of_a, of_b = read(a, rounds=1), read(b, rounds=1)
+    kept = a.position
+    bench.append(*range(20, 24))
+    bench.power_cut()
+    group = bench.group()
+    assert sorted(group.readers) == ["a", "b"]
+    group.reader("a", kept)
+    assert len(group.readers["b"]) == 1
+    bench.clock.advance(11)
+    a = group.reader("c")
+    again = read(a)
+    assert list(group.readers) == ["c"]
+    assert set(of_a + of_b + again) == set(range(24))
+    assert sorted(n for n in again if n < 20 and n in of_a) == []
+
+
+# checkpoints, cuts, resets
+
+
+def test_a_checkpoint_lies_behind_what_each_reader_dealt_with_before_it(bench: Bench) -> None:
+    bench.streams.create("s", 2)
+    bench.append(*range(20))
+    group = bench.group()
+    a, b = group.reader("a"), group.reader("b")
+    before = read(a, b, rounds=3, most=2)
+    group.checkpoint("c")
+    assert a.read() == [CheckpointEvent("c")]
+    assert group.checkpoint_cut("c") is None
+    after = read(a, rounds=1)
+    assert b.read(2) == [CheckpointEvent("c")]
+    assert group.checkpoint_cut("c") is None
+    after += read(b) + read(a)
+    assert group.checkpoint_cut("c") is not None
+    assert sorted(before + after) == list(range(20))
+    group.reset_to_checkpoint("c")
+    for reader in (a, b):
+        with pytest.raises(ReaderOfflineError):
+            reader.read()
+    assert sorted(read(group.reader("a"))) == sorted(after)
+
+
+def test_a_checkpoint_waits_for_no_dead_reader(bench: Bench) -> None:
+    bench.streams.create("s", 2)
+    bench.append(*range(20))
+    group = bench.group()
+    a, _ = group.reader("a"), group.reader("dead")
+    group.checkpoint("c")
+    read(a)
+    assert group.checkpoint_cut("c") is None
+    for _ in range(2):
+        bench.clock.advance(6)
+        a.read()
+    assert group.checkpoint_cut("c") is not None
+    group.checkpoint("d")
+
+
+def test_checkpoints_have_limits(bench: Bench) -> None:
+    bench.streams.create("s")
+    group = bench.group()
+    for number in range(12):
+        group.checkpoint(f"{number}")
+    with pytest.raises(StorageError, match="there are: '2', '3'"):
+        group.checkpoint_cut("1")
+    with pytest.raises(StorageError, match="another name"):
+        group.checkpoint("11")
+    reader = group.reader("a")
+    for name in "xyz":
+        group.checkpoint(name)
+    with pytest.raises(StoreBusyError, match="3 checkpoints"):
+        group.checkpoint("w")
+    assert [reader.read() for _ in range(4)] == [[CheckpointEvent(name)] for name in "xyz"] + [[]]
+
+
+def test_a_cut_from_before_a_scale_is_read_from_and_up_to_after_it(bench: Bench) -> None:
+    bench.streams.create("s", 2)
+    bench.append(*range(10))
+    before = bench.streams.cut("s", "tail")
+    bench.append(*range(10, 20))
+    bench.streams.scale("s", bench.segments(), list(KeyRange().split(3)))
+    bench.append(*range(20, 30))
+    middle = bench.streams.cut("s", "tail")
+    bench.append(*range(30, 40))
+    bench.streams.scale("s", bench.segments()[:2], [KeyRange(0, bench.streams.stream("s").segments[3].keys.high)])
+    bench.append(*range(40, 50))
+    assert StreamCut.parse(str(before)) == before
+    for start, stop, expected in (
+        (before, None, range(10, 50)),
+        (middle, None, range(30, 50)),
+        ("head", before, range(10)),
+        ("head", middle, range(30)),
+        (before, middle, range(10, 30)),
+        (middle, middle, range(0)),
+    ):
+        group = bench.group(start, stop, f"g-{start}-{stop}".replace(",", "+")[:60])
+        readers = [group.reader(name) for name in "ab"]
+        assert not group.finished
+        assert sorted(read(*readers, rounds=12)) == list(expected)
+        assert group.finished == (stop is not None)
+        assert group.unread_bytes() == {"s": 0}
+
+
+def test_a_group_of_several_streams_takes_a_cut_of_each(bench: Bench) -> None:
+    for stream in ("s", "t"):
+        bench.streams.create(stream)
+        bench.append(*range(5), stream=stream)
+    cut = bench.streams.cut("s", "tail")
+    with pytest.raises(StorageError, match="a cut of each"):
+        bench.group(cut, None, "g", "s", "t")
+    with pytest.raises(StorageError, match="a cut of each"):
+        bench.group({"s": cut}, None, "g", "s", "t")
+    group = bench.group({"s": cut, "t": bench.streams.cut("t", "head")}, None, "g", "s", "t")
+    assert read(group.reader("a")) == list(range(5))
+    with pytest.raises(StorageError, match="reads s, t"):
+        bench.group("head", None, "g", "s")
+    group.reset("head", streams=["s"])
+    assert group.unread_bytes() == {"s": 50}
+
+
+# what follows from where it stands
+
+
+def test_what_all_have_passed_may_be_given_up_but_not_behind_the_last_checkpoint(bench: Bench) -> None:
+    bench.streams.create("s")
+    bench.append(*range(10))
+    group = bench.group()
+    reader = group.reader("a")
+
+    def passed() -> int:
+        return group.retention_cut()["s"].positions[0].offset // 10
+
+    read(reader, rounds=4, most=1)
+    assert passed() == 0
+    bench.clock.advance(3)
+    reader.read(1)
+    assert passed() == 4
+    group.checkpoint("c")
+    read(reader, rounds=1)
+    read(reader, rounds=1, most=2)
+    assert passed() == 5
+    bench.clock.advance(3)
+    read(reader)
+    assert group.cut()["s"].positions == (Position(0, 0, 100),)
+    assert passed() == 5
+    group.reset("head")
+    assert passed() == 0
+    group.retire()
+    assert group.retention_cut() == {}
+
+
+def test_the_watermark_is_the_time_that_all_segments_have_come_to(bench: Bench) -> None:
+    bench.streams.create("s", 2)
+    group = bench.group()
+    reader = group.reader("a")
+    reader.read()
+    assert group.watermark("s") == (None, None)
+    times: dict[SegmentId, list[int]] = {}
+    for number in range(12):
+        bench.append(number)
+        for segment in bench.segments():
+            events = bench.streams.segs[segment].events
+            times[segment] = [event.time_ns for event in events]
+    assert group.watermark("s") == (None, None)
+    reader.read(len(times[bench.segments()[0]]))
+    reader.read(0)
+    low, high = sorted(times.values(), key=lambda of: -len(of) if reader.passed() else 0)
+    seen = [mark.time_ns for mark in reader.passed().values() if mark.time_ns is not None]
+    assert group.watermark("s").upper_ns == max(seen)
+    for _ in range(12):
+        reader.read(1)
+        passed = reader.passed()
+        behind = [s for s, mark in passed.items() if mark.position.offset < 10 * len(times[s])]
+        marks = [passed[s].time_ns for s in behind]
+        newest = max(mark.time_ns for mark in passed.values() if mark.time_ns is not None)
+        lower = newest if not behind else None if None in marks else min(m for m in marks if m is not None)
+        assert group.watermark("s") == (lower, newest)
+    read(reader)
+    assert group.watermark("s") == (max(low + high), max(low + high))
+    bench.append(100)
+    bench.streams.scale("s", bench.segments(), [KeyRange()])
+    bench.append(101)
+    assert group.watermark("s").lower_ns == min(max(low), max(high))
+    with pytest.raises(StorageError):
+        group.watermark("t")
+
+
+# what goes wrong
+
+
+def test_reading_goes_on_while_the_store_cant_commit(bench: Bench) -> None:
+    bench.streams.create("s")
+    bench.append(*range(10))
+    group = bench.group()
+    reader = group.reader("a")
+    assert read(reader, rounds=2, most=2) == [0, 1, 2, 3]
+    bench.twin.stalled_writes = 10_000
+    bench.store.submit((), {"x": b"y"})
+    bench.store.commit()
+    assert bench.store.blocked is not None
+    bench.clock.advance(3)
+    assert read(reader, rounds=3, most=2) == [4, 5, 6, 7, 8, 9]
+    bench.twin.stalled_writes = 0
+    bench.store.commit()
+    bench.clock.advance(3)
+    reader.read()
+    assert group.retention_cut()["s"].positions[0].offset == 100
+
+
+def test_a_read_whose_change_may_or_may_not_be_on_disk_hands_out_nothing(bench: Bench) -> None:
+    bench.streams.create("s")
+    bench.append(*range(10))
+    group = bench.group()
+    reader = group.reader("a")
+    assert read(reader, rounds=1, most=2) == [0, 1]
+    bench.clock.advance(3)
+    bench.twin.stalled_writes = 10_000
+    assert reader.read() == []
+    assert bench.store.blocked is not None
+    assert reader.read() == []
+    bench.twin.stalled_writes = 0
+    assert read(reader) == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_group_whose_state_is_hit_goes_on_from_before(bench: Bench) -> None:
+    bench.streams.create("s")
+    bench.append(*range(10))
+    group = bench.group()
+    reader = group.reader("a")
+    read(reader, rounds=2, most=3)
+    hit = group._synchronizer.revision.offset
+    bench.clock.advance(3)
+    read(reader, rounds=2, most=1)
+    bench.store.close()
+    kv = bench.twin.connect()
+    number = 1
+    raw = kv.get("telemetry-00000001", block(SegmentKey(number, 0, 0), hit))
+    assert raw is not None
+    batch = Batch()
+    batch.put("telemetry-00000001", block(SegmentKey(number, 0, 0), hit), raw[:-1] + bytes([raw[-1] ^ 1]))
+    kv.write(batch)
+    kv.sync()
+    kv.close()
+    bench.power_cut()
+    group = bench.group()
+    assert group.readers == {}
+    assert read(group.reader("b")) == list(range(10))
+
+
+# on a store
+
+
+def test_a_group_on_a_store_goes_on_after_reopening(reopen: Reopen) -> None:
+    store = reopen()
+    for stream in ("s", "t"):
+        store.create_stream(stream)
+        for number in range(10):
+            store.writer(stream).append(b"%d" % number).result()
+    group = store.reader_group("g", ["s", "t"])
+    assert store.reader_group("g") is group
+    got = read(group.reader("a"), group.reader("b"), rounds=2, most=3)
+    readers = [group._live[name] for name in "ab"]
+    kept = {reader.reader_id: str(reader.position) for reader in readers}
+    store = reopen()
+    group = store.reader_group("g", ["s", "t"])
+    again = [group.reader(name, ReaderPosition.parse(kept[name])) for name in "ab"]
+    assert sorted(got + read(*again)) == sorted([*range(10), *range(10)])
+    assert store.reader_groups.names() == ["g"]
+    assert [info.name for info in store.streams()] == ["s", "t"]
+
+
+def test_a_group_starts_and_stops_where_it_is_told(store: SegmentStore, clock: FakeClock) -> None:
+    store.create_stream("s")
+    positions = []
+    for number in range(6):
+        clock.advance(60)
+        positions.append(store.writer("s").append(b"%d" % number).result().positions[0])
+    stop = StreamCut((positions[4],)) if positions[4] is not None else None
+    assert read(store.reader_group("g", ["s"], start="3m", stop=stop).reader("a")) == [2, 3]
+    assert read(store.reader_group("tail", ["s"], start="tail").reader("a")) == []
+    with pytest.raises(StorageError, match="say which streams"):
+        store.reader_group("new")
+    with pytest.raises(UnknownStreamError):
+        store.reader_group("other", ["never"])
+    with pytest.raises(InvalidNameError):
+        store.reader_group("a b", ["s"])
