@@ -17,7 +17,9 @@ from typing import TypeVar, Union, cast, get_args, get_origin, get_type_hints
 class StoreSnapshot:
     """The store. `blocked` says why nothing can be made durable now; `recovery` what opening found and mended.
 
-    `full_in_s` is at the rate of the last hour, to the limit or the end of the disk; None where it does not grow.
+    `full_in_s` is at the rate of the last while, to the limit or the end of the disk and with all that upstream holds
+    given up before; None where nothing comes in. `full_stream` is the first to feel it: it loses its oldest
+    (`full_loses`), or takes in no more.
     """
 
     path: str = ""
@@ -28,6 +30,8 @@ class StoreSnapshot:
     disk_limit_bytes: int | None = None
     free_bytes: int = 0
     full_in_s: float | None = None
+    full_stream: str | None = None
+    full_loses: bool = False
     blocked: str | None = None
     recovery: tuple[str, ...] = ()
 
@@ -113,6 +117,16 @@ class SegmentSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class DropSnapshot:
+    """What a stream gave up for one reason. `unsent` of the events no upstream had confirmed. Bytes uncompressed."""
+
+    reason: str
+    events: int = 0
+    bytes: int = 0
+    unsent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LagSnapshot:
     """How much of one stream an upstream does not hold yet."""
 
@@ -136,6 +150,7 @@ class StreamSnapshot:
     segments: tuple[SegmentSnapshot, ...] = ()
     gaps: tuple[GapSnapshot, ...] = ()
     lag: tuple[LagSnapshot, ...] = ()
+    dropped: tuple[DropSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

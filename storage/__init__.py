@@ -6,7 +6,8 @@ Constraints
     An event is at most 8 MiB, one submission 64 MiB, a routing key 1,024 bytes, a name 255 bytes. A store has one
     process that writes (lock file); reads never block the writer and see only what is durable. A stream remembers
     10,000 writers by number; above that the one silent longest is forgotten. A generation is rolled at 64 MiB, the
-    write-ahead log is kept below 32 MiB, so opening reads at most that much log.
+    write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk limit (at least 16 MiB)
+    both are at most a 32nd of it.
 
 Files
     `FORMAT`        format version and store UUID, as JSON; written once, read before anything else is touched
@@ -23,10 +24,12 @@ Families (column families of RocksDB, flushed together: atomic flush)
                     it, payload, CRC-32C over key and all of it (`storage.codec.seal`).
     `chain-N`       generations of the commit chain: commit number (u64) -> commit record
     `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block or gap record
-    A generation covers a stretch of bytes and is dropped whole. All integers in keys are big endian.
+    A generation covers a stretch of bytes and is dropped whole. One of the data holds the streams of one retention class
+    (policy when full, priority); their numbers are not used twice. All integers in keys are big endian.
 
 Tables in `default`, by first byte of the key
-    `N`             node: store UUID, opening, first commit whose log has not been verified to be whole
+    `N`             node: store UUID, opening, first commit whose log has not been verified to be whole, first commit
+                    that the chain still holds, highest number of a generation that was given up
     `S` + name      stream: number (u32), incarnation, configuration, origin, its segments' key ranges and epochs
     `G` + segment   segment: state, start, length, events, checksum of its newest block, last commit, gaps
     `I` + segment + generation    the first offset of the segment in that generation
@@ -35,7 +38,8 @@ Tables in `default`, by first byte of the key
     `B` + boot id   a boot: its place in order and the offset from its clock to wall time
     `M` + node      mirror: which store, and which opening of it, may speak for a node
     `T` + stream    mirrored streams: the origin's commit up to which all is held
-    `F` + family    a generation: class, number, state, bytes
+    `F` + family    a generation: kind, number, first commit, retention class, how often it was thinned
+    `D` + stream    what was given up: events, bytes and unsent events by reason; what is gone below each segment's start
 
 Blocks (`storage.block`)
     One segment's events of one commit. A block stands alone: it names its store, stream, segment and commit, carries
@@ -66,7 +70,23 @@ Write path
 State (`storage.state`)
     Streams below `_system/` are the store's own: of kind `state`, of one segment, not shown and not mirrored unless
     asked for. A conditional append (`Append.expected_length`) is judged when its commit is built, in the order of
-    submission, so one of any number wins. Tables are cursors with a version.
+    submission, so one of any number wins. Tables are cursors with a version. State lies in generations of its own class
+    and is never given up. Reader groups (`storage.readers`) are such a state, and bound what retention may take.
+
+Giving up (`storage.retention`)
+    Truncation moves a segment's start to the first entry of a commit, so never into an entry or a transaction. Offsets
+    never shift. What is given up is counted (`D`); a read below the start is told once, and an upstream that did not hold
+    it gets one gap record. A generation below every start is retired: in one commit its `F` and `I` entries go, once that
+    is durable the family. The chain's oldest generations go as far as no upstream needs them and no log can hold them; a
+    new upstream is then brought what the segments hold, in the order of the commits that their entries name. Thinning
+    puts gap records (reason THINNED) in the place of every second block, named in the chain as such. Where a generation
+    is mostly dead and can't go, what is dead is deleted and the family compacted. Nothing rests on any of that being
+    absent: what a repair brings back lies below a segment's start or before the chain's first commit.
+
+The disk limit (`storage.budget`, `storage.room`)
+    Before a commit is written, all that can be on disk until the next measurement is bounded: what is there, what the log
+    holds once more (a flush), the commit twice, a slack. Where that exceeds the limit, streams give up by policy and
+    priority in a commit of its own, which the slack has room for; where none may, commits wait and say why.
 
 Opening
     1. FORMAT is checked, the lock taken.
@@ -89,6 +109,7 @@ from storage.model import (
     GapReason,
     Position,
     Receipt,
+    RetentionPolicy,
     SegmentId,
     SegmentInfo,
     SegmentState,
@@ -110,6 +131,7 @@ __all__ = [
     "GapReason",
     "Position",
     "Receipt",
+    "RetentionPolicy",
     "SegmentId",
     "SegmentInfo",
     "SegmentState",

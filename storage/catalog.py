@@ -15,6 +15,7 @@ from uuid import UUID
 
 from storage import keys
 from storage.codec import unseal
+from storage.drops import Drops
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.mirror import Boot
@@ -95,23 +96,38 @@ class SegmentRecord:
 
 @dataclass(frozen=True, slots=True)
 class FamilyRecord:
-    """A generation. `first` is the first commit that wrote to it."""
+    """A generation. `first` is the first commit that wrote to it, `group` the retention class of its streams.
+
+    `thinned` counts how often every second block of it was given up.
+    """
 
     kind: str
     number: int
     first: int
+    group: str = ""
+    thinned: int = 0
 
     @property
     def name(self) -> str:
         return f"{self.kind}-{self.number:08d}"
 
     def encode(self) -> bytes:
-        return json.dumps({"kind": self.kind, "number": self.number, "first": self.first}).encode()
+        return json.dumps(
+            {
+                "kind": self.kind,
+                "number": self.number,
+                "first": self.first,
+                "group": self.group,
+                "thinned": self.thinned,
+            }
+        ).encode()
 
     @staticmethod
     def decode(raw: bytes) -> FamilyRecord:
         loaded = json.loads(raw)
-        return FamilyRecord(loaded["kind"], loaded["number"], loaded["first"])
+        return FamilyRecord(
+            loaded["kind"], loaded["number"], loaded["first"], loaded.get("group", ""), loaded.get("thinned", 0)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +148,39 @@ class MirrorRecord:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """The store itself. `verified` is the last commit whose record is known to lie outside of any log."""
+    """The store itself. `verified` is the last commit whose record is known to lie outside of any log.
+
+    `chain` is the first commit that the chain still holds without a hole, `generation` the highest number of a telemetry
+    generation that was given up: numbers are not used twice.
+    """
 
     store: UUID
     opening: int
     verified: int
+    chain: int = 0
+    generation: int = 0
 
     def encode(self) -> bytes:
-        return json.dumps({"store": self.store.hex, "opening": self.opening, "verified": self.verified}).encode()
+        return json.dumps(
+            {
+                "store": self.store.hex,
+                "opening": self.opening,
+                "verified": self.verified,
+                "chain": self.chain,
+                "generation": self.generation,
+            }
+        ).encode()
 
     @staticmethod
     def decode(raw: bytes) -> NodeRecord:
         loaded = json.loads(raw)
-        return NodeRecord(UUID(loaded["store"]), loaded["opening"], loaded["verified"])
+        return NodeRecord(
+            UUID(loaded["store"]),
+            loaded["opening"],
+            loaded["verified"],
+            loaded.get("chain", 0),
+            loaded.get("generation", 0),
+        )
 
 
 def encode_boot(boot: Boot) -> bytes:
@@ -174,6 +210,9 @@ class Changes:
     mirrors: dict[str, MirrorRecord] = field(default_factory=dict)
     throughs: dict[int, int] = field(default_factory=dict)
     families: dict[str, FamilyRecord] = field(default_factory=dict)
+    drops: dict[int, Drops] = field(default_factory=dict)
+    gone_families: list[FamilyRecord] = field(default_factory=list)
+    gone_starts: list[tuple[SegmentKey, int]] = field(default_factory=list)
     node: NodeRecord | None = None
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
@@ -196,8 +235,19 @@ class Changes:
             yield keys.through(stream_number), _U64.pack(commit)
         for name, family in self.families.items():
             yield keys.family(name), family.encode()
+        for stream_number, drops in self.drops.items():
+            yield keys.drops(stream_number), drops.encode()
         if self.node is not None:
             yield keys.NODE, self.node.encode()
+
+    def gone(self) -> Iterator[bytes]:
+        """Key of every table entry that goes. Nothing may rest on their absence."""
+        for stream_number, writer in self.forgotten:
+            yield keys.writer(stream_number, writer)
+        for family in self.gone_families:
+            yield keys.family(family.name)
+        for segment, generation in self.gone_starts:
+            yield keys.segment_start(segment, generation)
 
 
 class Catalog:
@@ -214,6 +264,7 @@ class Catalog:
         self.mirrors: dict[str, MirrorRecord] = {}
         self.throughs: dict[int, int] = {}
         self.families: dict[str, FamilyRecord] = {}
+        self.drops: dict[int, Drops] = {}
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
 
     @staticmethod
@@ -256,7 +307,12 @@ class Catalog:
         self.boots.update(changes.boots)
         self.mirrors.update(changes.mirrors)
         self.throughs.update(changes.throughs)
-        self.families.update(changes.families)
+        self.families = {**self.families, **changes.families}
+        for family in changes.gone_families:
+            self.families.pop(family.name, None)
+        for segment, generation in changes.gone_starts:
+            self._starts[segment] = [s for s in self._starts.get(segment, ()) if s[1] != generation]
+        self.drops.update(changes.drops)
         if changes.node is not None:
             self.node = changes.node
 
@@ -275,8 +331,19 @@ class Catalog:
         """`(first offset, generation)` of every generation that holds some of the segment, in order."""
         return list(self._starts.get(segment, ()))
 
-    def newest_family(self, kind: str) -> FamilyRecord | None:
-        of_kind = [family for family in self.families.values() if family.kind == kind]
+    def segments_in(self, generation: int) -> list[tuple[SegmentKey, int, int]]:
+        """`(segment, first offset, offset behind the last)` of everything that a generation holds."""
+        found = []
+        for segment, starts in list(self._starts.items()):
+            for index, (first, number) in enumerate(starts):
+                if number == generation:
+                    record = self.segments.get(segment, SegmentRecord())
+                    end = starts[index + 1][0] if index + 1 < len(starts) else record.length
+                    found.append((segment, first, end))
+        return found
+
+    def newest_family(self, kind: str, group: str | None = None) -> FamilyRecord | None:
+        of_kind = [family for family in self.families.values() if family.kind == kind and group in (None, family.group)]
         return max(of_kind, key=lambda family: family.number, default=None)
 
     def chain_family_of(self, commit: int) -> FamilyRecord | None:
@@ -314,5 +381,7 @@ def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
         changes.throughs[int.from_bytes(rest, "big")] = _U64.unpack(payload)[0]
     elif table == keys.FAMILY:
         changes.families[rest.decode()] = FamilyRecord.decode(payload)
+    elif table == keys.DROPS:
+        changes.drops[int.from_bytes(rest, "big")] = Drops.decode(payload)
     elif table == keys.NODE:
         changes.node = NodeRecord.decode(payload)

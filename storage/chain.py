@@ -2,9 +2,9 @@
 
 Commit record, big endian: magic `ECMT`, format u8, flags u8 (1: a stand-in written by recovery), number u64, previous
 checksum u32, opening u64, boot 16, boot clock i64, wall clock i64, chain checksum u32, entries u32; each entry: stream
-u32, segment u32, epoch u32, kind u8 (1 block, 2 gap, 3 pointer), generation u32, start u64, length u64, events u64, checksum
-u32 · CRC-32C u32. The chain checksum is the CRC-32C of the record up to it and of the entries; a stand-in carries the one that
-its successor names, so that the chain stays closed.
+u32, segment u32, epoch u32, kind u8 (1 block, 2 gap, 3 pointer, 4 a gap put in the place of an older entry),
+generation u32, start u64, length u64, events u64, checksum u32 · CRC-32C u32. The chain checksum is the CRC-32C of the
+record up to it and of the entries; a stand-in carries the one that its successor names, so that the chain stays closed.
 
 Gap record: magic `EGAP`, format u8, reason u8, length u64, events u64 (all ones: unknown), commit u64, checksum of the
 segment's block that the gap replaces u32 (0: unknown), detail (u16 length) · CRC-32C u32.
@@ -27,6 +27,7 @@ STAND_IN = 1
 BLOCK = 1
 GAP = 2
 POINTER = 3
+REPLACED = 4
 UNKNOWN_EVENTS = (1 << 64) - 1
 
 _HEAD = struct.Struct(">4sBBQIQ16sqqII")

@@ -78,6 +78,7 @@ def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> di
     """Walk the whole chain. The checksum of every entry it names, by segment and offset."""
     entries: dict[tuple[SegmentKey, int], int] = {}
     previous: CommitRecord | None = None
+    begins = 0 if catalog.node is None else catalog.node.chain
     for family in sorted((f for f in catalog.families.values() if f.kind == "chain"), key=lambda f: f.number):
         start = b""
         while items := kv.scan(family.name, start, None):
@@ -92,7 +93,9 @@ def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> di
                 report.commits += 1
                 if record.number != number:
                     report.error(f"commit {number}", f"its record says {record.number}")
-                if previous is not None and record.number != previous.number + 1:
+                if record.number <= begins:
+                    pass  # What lies before was given up, and may have come back in part.
+                elif previous is not None and record.number != previous.number + 1:
                     report.error(f"commits {previous.number + 1} to {record.number - 1}", "missing from the chain")
                 elif previous is not None and record.previous != previous.checksum:
                     report.error(f"commit {number}", "does not follow the commit before it")

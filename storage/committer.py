@@ -6,11 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
-from storage.catalog import Catalog, FamilyRecord, NodeRecord
+from storage.budget import DiskBudget, Sizes
+from storage.catalog import Catalog, NodeRecord
 from storage.chain import CommitRecord
 from storage.clock import Clock
 from storage.errors import (
@@ -20,7 +21,8 @@ from storage.errors import (
     StoreFailedError,
     StoreFullError,
 )
-from storage.group import Generations, Group
+from storage.generations import Generations
+from storage.group import Group
 from storage.kv.contract import Batch, KeyValueStore
 from storage.ticket import Ticket
 from storage.trace import Trace
@@ -30,11 +32,19 @@ QUEUE_SUBMISSIONS = 100_000
 GROUP_BYTES = 8 << 20
 """One commit takes about this much; what comes after waits for the next."""
 GENERATION_BYTES = 64 << 20
+"""A generation that holds this much is followed by a fresh one."""
 SETTLED_BYTES = 128 << 20
 """So many bytes after a commit, the engine has long moved it out of its log, which it keeps below a quarter of that."""
 
+_ROOM_ROUNDS = 16
+"""So often one step gives something up before it lets others work."""
+
 Take = Callable[[Group, Ticket], None]
 """Puts one submission into a group, or raises what its ticket is to raise."""
+
+
+def _no_room(missing: int) -> Take | str | None:
+    return f"the disk limit is reached: {missing} bytes more are needed"
 
 
 class _Submission(NamedTuple):
@@ -50,7 +60,9 @@ class _Pending:
     group: Group
     batch: Batch
     record: CommitRecord
+    submissions: list[_Submission]
     written: bool = False
+    urgent: bool = False
 
 
 class Committer:
@@ -77,21 +89,28 @@ class Committer:
         self._resolved = threading.Condition()
         self.owned = False
         self.blocked: str | None = None
-        self._generation_bytes = {
-            kind: kv.family_bytes(family.name)
-            for kind in ("chain", "telemetry")
-            if (family := catalog.newest_family(kind)) is not None
-        }
+        self.budget = DiskBudget(None, Sizes(), kv.disk_bytes, kv.unflushed_bytes)
+        self.make_room: Callable[[int], Take | str | None] = _no_room
+        """Asked when the budget says that so many bytes are missing: what to give up, or why nothing can be."""
+        self._urgent: deque[_Submission] = deque()
+        self.generations = Generations(kv, catalog)
         self._settling: deque[tuple[int, int]] = deque()
         self._written_bytes = 0
 
     # producers
 
-    def submit(self, ticket: Ticket, take: Take, size_bytes: int) -> Ticket:
-        """Queue a submission. Raises StoreBusyError with nothing taken, or what ended the store."""
+    def submit(self, ticket: Ticket, take: Take, size_bytes: int, *, urgent: bool = False) -> Ticket:
+        """Queue a submission. Raises StoreBusyError with nothing taken, or what ended the store.
+
+        What gives space back is `urgent`: it goes first, in a commit of its own, whatever the budget says.
+        """
         with self._queue_changed:
             if self.failed is not None:
                 raise self.failed
+            if urgent:
+                self._urgent.append(_Submission(ticket, take, size_bytes))
+                self._queue_changed.notify()
+                return ticket
             full = self._queued_bytes + size_bytes > QUEUE_BYTES or len(self._queue) >= QUEUE_SUBMISSIONS
             if full and self._queue:
                 why = f": {self.blocked}" if self.blocked else ""
@@ -107,12 +126,17 @@ class Committer:
     def waiting(self) -> int:
         return len(self._queue)
 
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of all commits since the store was opened."""
+        return self._written_bytes
+
     def wait_for_work(self, timeout_s: float) -> bool:
         """Wait until something is queued. While commits are blocked, wait the whole time: trying again soon is no use."""
         with self._queue_changed:
-            if self.blocked is not None or (not self._queue and self.failed is None):
+            if not self._urgent and (self.blocked is not None or (not self._queue and self.failed is None)):
                 self._queue_changed.wait(timeout_s)
-            return bool(self._queue) or self._pending is not None
+            return bool(self._queue or self._urgent) or self._pending is not None
 
     def wait_for_commit(self, after: int, timeout_s: float) -> int:
         with self._committed:
@@ -138,7 +162,7 @@ class Committer:
             if self.failed is not None:
                 self._refuse_all(self.failed)
                 return False
-            pending = self._pending or self._build()
+            pending = self._next()
             if pending is None:
                 return False
             if pending.group.empty:
@@ -147,24 +171,58 @@ class Committer:
                 self._acknowledge(group)
                 return True
             self._pending = pending
-            if not self._persist(pending):
+            if not (self._prepare(pending) and self._persist(pending)):
                 return False
             self._publish(pending)
             return True
 
+    def _next(self) -> _Pending | None:
+        """The commit that is to be written now: one that gives up something where the budget has no room for more."""
+        for _ in range(_ROOM_ROUNDS):
+            if self._urgent and self._pending is not None and not self._pending.written:
+                self._put_back(self._pending)
+            pending = self._pending or self._build()
+            if pending is None or pending.group.empty or pending.written or pending.urgent:
+                return pending
+            missing = self.budget.missing(pending.batch.size_bytes)
+            if not missing:
+                return pending
+            self._put_back(pending)
+            given_up = self.make_room(missing)
+            if given_up is None:
+                continue
+            if isinstance(given_up, str):
+                self.blocked = given_up
+                return None
+            self._urgent.append(_Submission(Ticket(self), given_up, 0))
+            pending = self._build()
+            if pending is None or pending.group.empty:
+                continue
+            self._pending = pending
+            if not (self._prepare(pending) and self._persist(pending)):
+                return None
+            self._publish(pending)
+        return None
+
+    def _put_back(self, pending: _Pending) -> None:
+        """Take a commit apart that was not written: what is in it goes to the head of the queue."""
+        self._pending = None
+        with self._queue_changed:
+            self._queue.extendleft(reversed(pending.submissions))
+            self._queued_bytes += sum(submission.size_bytes for submission in pending.submissions)
+
     def _build(self) -> _Pending | None:
-        if not self._queue:
-            return None
-        families: dict[str, FamilyRecord] = {}
-        try:
-            into = self._generations(families)
-        except (StoreFullError, StoreBusyError) as error:
-            self.blocked = str(error)
+        if not self._queue and not self._urgent:
             return None
         submissions: list[_Submission] = []
+        urgent = bool(self._urgent)
         with self._queue_changed:
-            size = 0
-            while self._queue and (not submissions or size + self._queue[0].size_bytes <= GROUP_BYTES):
+            if urgent:
+                submissions.append(self._urgent.popleft())
+            size = 0 if not urgent else self.budget.sizes.group + 1
+            while self._queue and (
+                not submissions or size + self._queue[0].size_bytes <= min(GROUP_BYTES, self.budget.sizes.group)
+            ):
                 submission = self._queue.popleft()
                 self._queued_bytes -= submission.size_bytes
                 size += submission.size_bytes
@@ -174,41 +232,54 @@ class Committer:
         self._trace("commit.building", {"commit": self.last_commit + 1, "submissions": len(submissions)})
         group = Group(
             self._catalog, self._clock, store=self._store, opening=self.opening, number=self.last_commit + 1,
-            previous=self._last_checksum, into=into,
+            previous=self._last_checksum,
+            into=self.generations.begin(self.last_commit + 1, min(GENERATION_BYTES, self.budget.sizes.generation)),
         )  # fmt: skip
         for submission in submissions:
             try:
                 submission.take(group, submission.ticket)
             except StorageError as error:
                 submission.ticket.resolve(error)
-        if group.empty and not families:
-            return _Pending(group, Batch(), CommitRecord(0, 0, 0, group.boot, 0, 0, ()))
-        group.changes.families.update(families)
+        submissions = [submission for submission in submissions if not submission.ticket.done()]
+        if group.empty:
+            return _Pending(group, Batch(), CommitRecord(0, 0, 0, group.boot, 0, 0, ()), submissions)
         self._settle(group)
         batch, record = group.finish()
-        return _Pending(group, batch, record)
+        return _Pending(group, batch, record, submissions, urgent=urgent)
 
-    def _generations(self, created: dict[str, FamilyRecord]) -> Generations:
-        """The generations to write to. A full one is followed by a fresh one, first named in this commit."""
-        newest: dict[str, FamilyRecord] = {}
-        for kind in ("chain", "telemetry"):
-            family = self._catalog.newest_family(kind)
-            if family is None or self._generation_bytes.get(kind, 0) >= GENERATION_BYTES:
-                family = FamilyRecord(kind, 1 if family is None else family.number + 1, self.last_commit + 1)
-                self._kv.create_family(family.name)
-                self._generation_bytes[kind] = 0
-                created[family.name] = family
-                self._trace("generation.created", {"family": family.name})
-            newest[kind] = family
-        return Generations(newest["chain"].name, newest["telemetry"].name, newest["telemetry"].number)
+    def _prepare(self, pending: _Pending) -> bool:
+        """Make the generations that this commit names first. False where it can't be now."""
+        try:
+            for name in () if pending.written else pending.group.into.created:
+                self._kv.create_family(name)
+                self._trace("generation.created", {"family": name})
+        except (StoreFullError, StoreBusyError) as error:
+            self.blocked = str(error)
+            return False
+        except (StoreFailedError, StoreClosedError) as error:
+            self._fail(error)
+            return False
+        return True
+
+    def _drop_families(self, group: Group) -> None:
+        """Let go of the generations whose end this commit made durable. What a crash leaves of them, opening drops."""
+        for family in group.changes.gone_families:
+            self._trace("generation.dropping", {"family": family.name})
+            self.generations.forget(family.name)
+            self._kv.drop_family(family.name)
 
     def _settle(self, group: Group) -> None:
         """Move the mark behind which opening need not look for holes in the chain."""
         settled = None
-        while self._settling and self._written_bytes - self._settling[0][1] >= SETTLED_BYTES:
+        while self._settling and self._written_bytes - self._settling[0][1] >= self._settled_bytes:
             settled = self._settling.popleft()[0]
         if settled is not None and group.changes.node is None:
-            group.changes.node = NodeRecord(self._store, self.opening, settled)
+            node = self._catalog.node or NodeRecord(self._store, self.opening, 0)
+            group.changes.node = replace(node, opening=self.opening, verified=settled)
+
+    @property
+    def _settled_bytes(self) -> int:
+        return min(SETTLED_BYTES, self.budget.sizes.settled)
 
     def _persist(self, pending: _Pending) -> bool:
         try:
@@ -233,12 +304,11 @@ class Committer:
         self._catalog.apply(group.changes)
         self._last_checksum = record.checksum
         self._pending = None
-        for family, key, value in pending.batch.puts:
-            kind = family.split("-")[0]
-            if kind in self._generation_bytes:
-                self._generation_bytes[kind] += len(key) + len(value)
+        self.generations.written(pending.batch.puts)
+        self._drop_families(group)
         size = pending.batch.size_bytes
-        if not self._settling or self._written_bytes + size - self._settling[-1][1] >= SETTLED_BYTES // 16:
+        self.budget.written(size)
+        if not self._settling or self._written_bytes + size - self._settling[-1][1] >= self._settled_bytes // 16:
             self._settling.append((record.number, self._written_bytes))
         self._written_bytes += size
         if group.changes.node is not None:
@@ -283,7 +353,8 @@ class Committer:
 
     def _refuse_all(self, error: StorageError) -> None:
         with self._queue_changed:
-            waiting = list(self._queue)
+            waiting = [*self._urgent, *self._queue]
+            self._urgent.clear()
             self._queue.clear()
             self._queued_bytes = 0
             self._queue_changed.notify_all()

@@ -43,6 +43,22 @@ class StoreDirectory:
     def db(self) -> Path:
         return self.path / "db"
 
+    def disk_bytes(self) -> int:
+        """Everything below `path`, as it takes place on the disk or soon will."""
+        total = 0
+        folders = [self.path]
+        while folders:
+            for found in os.scandir(folders.pop()):
+                try:
+                    if found.is_dir(follow_symlinks=False):
+                        folders.append(Path(found.path))
+                        continue
+                    status = found.stat(follow_symlinks=False)
+                    total += max(status.st_blocks * 512, status.st_size)
+                except FileNotFoundError:
+                    continue
+        return total
+
     def next_aside(self) -> Path:
         """Where damaged logs of this opening go. The oldest are dropped when there are more than two."""
         root = self.path / "aside"

@@ -14,8 +14,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from storage.errors import DamagedBlockError
-from storage.model import Frame, Headers
+from storage.errors import DamagedBlockError, StorageError, TooLargeError
+from storage.model import MAX_EVENT_BYTES, MAX_KEY_BYTES, Frame, Headers
 
 _HEAD = struct.Struct(">IBBHIqHHIQ")
 _U16 = struct.Struct(">H")
@@ -186,3 +186,23 @@ def _decode(body: bytes, at: int) -> DecodedFrame:
             payloads.append(body[cursor : cursor + length])
             cursor += length
     return DecodedFrame(at, size, payloads, times, key, content_type, headers, place, number)
+
+
+def check_frame(frame: Frame) -> int:
+    """The payload bytes of a frame. Raises TooLargeError, StorageError."""
+    if len(frame.routing_key) * 4 > MAX_KEY_BYTES and len(frame.routing_key.encode()) > MAX_KEY_BYTES:
+        raise TooLargeError(f"a routing key of {len(frame.routing_key.encode())} bytes: at most {MAX_KEY_BYTES}")
+    largest = max(map(len, frame.payloads), default=0)
+    if largest > MAX_EVENT_BYTES:
+        raise TooLargeError(f"an event of {largest} bytes: at most {MAX_EVENT_BYTES}")
+    if frame.times_ns is not None and len(frame.times_ns) != len(frame.payloads):
+        raise StorageError(f"{len(frame.times_ns)} capture times for {len(frame.payloads)} events")
+    if frame.number is not None and (frame.writer is None or not 0 <= frame.number < 1 << 62):
+        raise StorageError(f"event number {frame.number}: it needs a writer, and to lie in 0 to 2**62")
+    if (
+        len(frame.content_type) > 255
+        or len(frame.headers) > 255
+        or (frame.writer is not None and len(frame.writer) > 255)
+    ):
+        raise TooLargeError("content type and writer id: at most 255 characters; headers: at most 255 of them")
+    return sum(map(len, frame.payloads)) + sum(len(value) for _, value in frame.headers)

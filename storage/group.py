@@ -11,12 +11,14 @@ from uuid import UUID, uuid4
 
 from storage import block, keys
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
-from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord
+from storage.catalog import Catalog, Changes, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
 from storage.chain import BLOCK, UNKNOWN_EVENTS, ChainEntry, CommitRecord
 from storage.clock import Clock
 from storage.codec import seal
+from storage.drops import Edit
 from storage.errors import ConditionFailedError, StorageError, UnknownStreamError, WriterNumberGapError
 from storage.frame import FRAME_EVENTS, FRAME_TARGET_BYTES, encode, part, split
+from storage.generations import Into
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch
 from storage.model import (
@@ -33,15 +35,6 @@ from storage.ticket import Ticket
 
 CLOCK_STEP_NS = 500_000_000
 """When wall and boot clock have moved this far apart, the boot's offset is written anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generations:
-    """The generations that a commit writes to."""
-
-    chain: str
-    telemetry: str
-    telemetry_number: int
 
 
 class _Run:
@@ -201,7 +194,7 @@ class Group:
         opening: int,
         number: int,
         previous: int,
-        into: Generations,
+        into: Into,
     ) -> None:
         self.catalog = catalog
         self.store = store
@@ -215,7 +208,10 @@ class Group:
         self.outcomes: list[tuple[Ticket, Receipt]] = []
         self._previous = previous
         self._entries: list[ChainEntry] = []
-        self._blocks: list[tuple[bytes, bytes]] = []
+        self.edits: dict[SegmentKey, Edit] = {}
+        self.deletions: list[tuple[str, bytes]] = []
+        """Families and keys of what lies below its segment's start and takes space."""
+        self._blocks: list[tuple[str, bytes, bytes]] = []
         self._builders: dict[SegmentKey, SegmentBuilder] = {}
         self._label_boot()
 
@@ -230,8 +226,8 @@ class Group:
         """Whether nothing of what came in needs writing."""
         changes = self.changes
         tables = (
-            changes.streams, changes.segments, changes.cursors, changes.mirrors, changes.throughs, changes.families,
-            changes.node,
+            changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
+            changes.drops, changes.gone_families, self.deletions,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))
@@ -349,16 +345,30 @@ class Group:
     def put_entry(
         self, key: SegmentKey, start: int, kind: int, raw: bytes, length: int, events: int, checksum: int
     ) -> None:
-        generation = self.into.telemetry_number
+        family = self._family_of(key)
+        generation = family.number
         self._entries.append(
             ChainEntry(key.stream, key.segment, key.epoch, kind, generation, start, length, events, checksum)
         )
-        self._blocks.append((keys.block(key, start), raw))
+        self._blocks.append((family.name, keys.block(key, start), raw))
         if (
             self.catalog.generation_of(key, start) != generation
             and (key, generation) not in self.changes.segment_starts
         ):
             self.changes.segment_starts[key, generation] = start
+
+    def _family_of(self, key: SegmentKey) -> FamilyRecord:
+        stream = self.catalog.by_number.get(key.stream)
+        fresh = (s for s in self.changes.streams.values() if s.number == key.stream)
+        stream = next(fresh, stream)
+        last = self.catalog.generations_of(key)[-1:]
+        return self.into.telemetry(None if stream is None else stream.config, last[0][1] if last else 0)
+
+    def replace_entry(self, entry: ChainEntry, raw: bytes) -> None:
+        """Put another entry in the place of one that is durable, in the generation where it lies."""
+        self._entries.append(entry)
+        key = SegmentKey(entry.stream, entry.segment, entry.epoch)
+        self._blocks.append((f"telemetry-{entry.generation:08d}", keys.block(key, entry.start), raw))
 
     def finish(self) -> tuple[Batch, CommitRecord]:
         """The batch that makes all of it durable, and its record in the chain."""
@@ -367,18 +377,24 @@ class Group:
                 continue
             builder.finish_block()
             self.changes.segments[key] = builder.record
+        for key, edit in self.edits.items():
+            current = self.changes.segments.get(key) or self.catalog.segments[key]
+            start = max(edit.start, current.start)
+            self.changes.segments[key] = replace(current, start=start, gaps=current.gaps + edit.gaps)
+        self.changes.families.update(self.into.created)
         self._forget_writers()
         record = CommitRecord(
             self.number, self._previous, self.opening, self.boot, self.now_ns, self.wall_ns, tuple(self._entries)
         )
         batch = Batch()
         batch.put(self.into.chain, keys.chain(self.number), record.encode())
-        for block_key, raw in self._blocks:
-            batch.put(self.into.telemetry, block_key, raw)
+        for family, block_key, raw in self._blocks:
+            batch.put(family, block_key, raw)
         for key_bytes, payload in self.changes.entries():
             batch.put(DEFAULT, key_bytes, seal(key_bytes, self.number, payload))
-        for stream_number, writer in self.changes.forgotten:
-            batch.delete(DEFAULT, keys.writer(stream_number, writer))
+        batch.deletes += self.deletions
+        for key_bytes in self.changes.gone():
+            batch.delete(DEFAULT, key_bytes)
         return batch, record
 
     def _forget_writers(self) -> None:

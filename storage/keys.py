@@ -17,6 +17,7 @@ BOOT = b"B"
 MIRROR = b"M"
 THROUGH = b"T"
 FAMILY = b"F"
+DROPS = b"D"
 
 _SEGMENT = struct.Struct(">III")
 _BLOCK = struct.Struct(">IIIQ")
@@ -91,6 +92,10 @@ def mirror(node: str) -> bytes:
 
 def through(stream_number: int) -> bytes:
     return THROUGH + _U32.pack(stream_number)
+
+
+def drops(stream_number: int) -> bytes:
+    return DROPS + _U32.pack(stream_number)
 
 
 def family(name: str) -> bytes:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from storage.chain import UNKNOWN_EVENTS
+
 
 @dataclass(frozen=True, slots=True)
 class Boot:
@@ -62,19 +64,22 @@ class Unit:
 
     @property
     def events(self) -> int:
-        return sum(entry.events for part in self.parts for entry in part.entries)
+        counts = (entry.events for part in self.parts for entry in part.entries)
+        return sum(events for events in counts if events != UNKNOWN_EVENTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """What is held of one stream of a node: all of it up to commit `through`; its open segment ends at `length`.
 
-    `incarnation` is the stream's: another one is another stream under an old name.
+    `incarnation` is the stream's: another one is another stream under an old name. `events` were ever appended to that
+    segment, None where that is not said.
     """
 
     incarnation: UUID
     through: int
     length: int
+    events: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from storage import block, keys
+from storage.behind import BehindScan, chain_or_segments
 from storage.catalog import Catalog, MirrorRecord, SegmentLayout, SegmentRecord, StreamRecord
-from storage.chain import BLOCK, GAP, GAP_MAGIC, ChainEntry, CommitRecord, GapRecord
+from storage.chain import BLOCK, GAP, GAP_MAGIC, REPLACED, ChainEntry, CommitRecord, GapRecord
 from storage.errors import ConditionFailedError, DamagedBlockError, OriginRefusedError
 from storage.group import Group
 from storage.keys import SegmentKey
@@ -43,16 +45,35 @@ class UnitCutter:
             if newest > through:
                 behind[stream.number] = (stream, through)
                 begin = min(begin, self._next_commit(stream, held.get(stream.name), through))
-        entries: dict[int, list[Entry]] = {}
-        last: dict[int, int] = {}
+        chain = 0 if self._catalog.node is None else self._catalog.node.chain
+        for stream, through in behind.values():
+            if stream.origin is not None and through + 1 < chain:
+                # Which of our commits wrote a mirrored entry, only the chain knew: this stream goes by itself.
+                behind, begin = {stream.number: (stream, through)}, last_commit + 1
+                break
+        scans = [
+            BehindScan(self._kv, self._catalog, stream, held.get(stream.name), through)
+            for stream, through in behind.values()
+        ]
+        entries = {scan.stream.number: gaps for scan in scans if (gaps := scan.given_up())}
+        last = {scan.stream.number: scan.gap_through for scan in scans}
         size = 0
         boots: dict[UUID, Boot] = {}
-        for commit in self._commits(begin, last_commit):
-            mine = [e for e in commit.entries if e.stream in behind and commit.number > behind[e.stream][1]]
+        for commit in chain_or_segments(scans, chain, begin, lambda first: self._commits(first, last_commit)):
+            mine = [
+                e
+                for e in commit.entries
+                if e.stream in behind and commit.number > behind[e.stream][1] and e.kind != REPLACED
+            ]
             if mine and size >= max_bytes:
                 break
             for entry in mine:
+                if entry.start < self._start(entry):
+                    continue
                 raw = self._raw(entry, commit.number)
+                if entry.start < self._start(entry):
+                    # It was given up while this looked.
+                    return self.next_unit(held, wanted, last_commit, max_bytes)
                 size += len(raw)
                 entries.setdefault(entry.stream, []).append(
                     Entry(entry.segment, entry.epoch, entry.start, entry.length, entry.events, commit.number, raw)
@@ -90,6 +111,10 @@ class UnitCutter:
             )
         return held.through
 
+    def _start(self, entry: ChainEntry) -> int:
+        key = SegmentKey(entry.stream, entry.segment, entry.epoch)
+        return self._catalog.segments.get(key, SegmentRecord()).start
+
     def _record(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentRecord:
         return self._catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord())
 
@@ -98,7 +123,8 @@ class UnitCutter:
         layout = stream.layout[-1]
         key = SegmentKey(stream.number, layout.segment, layout.epoch)
         scan = SegmentScan(self._kv, self._catalog, key)
-        entry = scan.entry_at(scan.record.start if held is None else held.length)
+        start = scan.record.start
+        entry = scan.entry_at(start if held is None else max(start, held.length))
         if stream.origin is None and entry is not None:
             try:
                 gap = entry[1][:4] == GAP_MAGIC
@@ -156,7 +182,8 @@ def holdings(catalog: Catalog, node: str) -> Holdings:
         if stream.origin is not None and stream.origin[0] == node:
             layout = stream.layout[-1]
             record = catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord())
-            streams[stream.origin[1]] = Held(stream.incarnation, catalog.throughs.get(stream.number, 0), record.length)
+            through = catalog.throughs.get(stream.number, 0)
+            streams[stream.origin[1]] = Held(stream.incarnation, through, record.length, record.events)
     return Holdings(None if mirror is None else mirror.store, 0 if mirror is None else mirror.opening, streams)
 
 
@@ -273,7 +300,10 @@ def _take_part(group: Group, unit: Unit, part: Part) -> None:
         is_gap = entry.raw[:4] == GAP_MAGIC
         builder.add_raw(GAP if is_gap else BLOCK, entry.raw, entry.length, entry.events, checksum)
         if not is_gap:
-            for span in block.parse_header(entry.raw).writers:
+            header = block.parse_header(entry.raw)
+            # What was given up before it was sent may be a gap of an unknown count, or not be there at all.
+            builder.record = replace(builder.record, events=header.first_event + header.events)
+            for span in header.writers:
                 key = (stream.number, span.writer)
                 known = group.changes.writers.get(
                     key, group.catalog.writers.get(stream.number, {}).get(span.writer, -1)

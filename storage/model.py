@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from storage.drops import Dropped
 from storage.errors import InvalidNameError, StorageError
 
 MAX_EVENT_BYTES = 8 << 20
@@ -53,8 +54,9 @@ def is_internal(name: str) -> bool:
     return name.startswith(INTERNAL)
 
 
-def check_reserved(name: str, config: StreamConfig) -> None:
-    """Raises InvalidNameError for a name that the store keeps for itself."""
+def check_new_stream(name: str, config: StreamConfig) -> None:
+    """Raises InvalidNameError for what is no stream name, or one that the store keeps for itself."""
+    check_stream_name(name)
     if is_internal(name) and config.kind != STATE:
         raise InvalidNameError(f"{name!r}: names below {INTERNAL} are the store's own; choose another")
 
@@ -225,14 +227,34 @@ class Gap:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """How long a stream is kept; None: no such bound.
+
+    `max_age_s` counts time that is known to have passed, and never gives up what an upstream has not confirmed.
+    `max_bytes` is in bytes of offsets (uncompressed); at it, `when_full` says what happens. `consumed`: what every
+    consumer has read and every upstream has confirmed is given up.
+    """
+
+    max_age_s: float | None = None
+    max_bytes: int | None = None
+    consumed: bool = False
+
+
 @dataclass(frozen=True)
 class StreamConfig:
-    """How a stream is kept. Stored with the stream, mirrored with it."""
+    """How a stream is kept. Stored with the stream, mirrored with it.
+
+    `when_full`, at `retention.max_bytes` or the disk limit: `block` takes in no more and loses nothing that was taken,
+    `drop-oldest` gives up the oldest, `thin` first every second block. Of streams that compete for the disk the one
+    with the smaller `priority` gives up first.
+    """
 
     kind: str = "telemetry"
     priority: int = 10
     when_full: str = "block"
     attributes: dict[str, str] = field(default_factory=dict)
+    retention: RetentionPolicy = RetentionPolicy()
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), sort_keys=True).encode()
@@ -243,8 +265,11 @@ class StreamConfig:
         loaded = json.loads(raw)
         if not isinstance(loaded, dict):
             raise StorageError(f"a stream's stored configuration is no object: {raw[:60]!r}")
-        known = {f.name for f in fields(StreamConfig)}
-        return StreamConfig(**{name: value for name, value in loaded.items() if name in known})
+        known = {name: value for name, value in loaded.items() if name in {f.name for f in fields(StreamConfig)}}
+        if isinstance(policy := known.get("retention"), dict):
+            names = {f.name for f in fields(RetentionPolicy)}
+            known["retention"] = RetentionPolicy(**{name: value for name, value in policy.items() if name in names})
+        return StreamConfig(**known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,12 +299,16 @@ class SegmentInfo:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """A stream as it stands on disk now. `origin` names the node it is mirrored from, None for our own."""
+    """A stream as it stands on disk now. `origin` names the node it is mirrored from, None for our own.
+
+    `dropped` is what was given up of it, by reason (`storage.drops`).
+    """
 
     name: str
     config: StreamConfig
     origin: str | None
     segments: tuple[SegmentInfo, ...]
+    dropped: Mapping[str, Dropped] = field(default_factory=dict)
 
     def successors(self, segment: SegmentInfo) -> tuple[SegmentInfo, ...]:
         return tuple(other for other in self.segments if segment.precedes(other))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from storage import keys
@@ -50,7 +50,7 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     opening = 1 if catalog.node is None else catalog.node.opening + 1
     verified = 0 if last is None else last.number
     committer.opening = opening
-    node = NodeRecord(store, opening, verified)
+    node = replace(catalog.node or NodeRecord(store, 0, 0), store=store, opening=opening, verified=verified)
     adopted = {family.name: family for family in _settle_families(kv, catalog)}
     catalog.families.update(adopted)
 
@@ -68,20 +68,30 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
 
 def _settle_families(kv: KeyValueStore, catalog: Catalog) -> list[FamilyRecord]:
     """Families that no commit names. One with nothing in it that can be reached was created just before a crash, or
-    given up and brought back by a repair: it is dropped. Any other lost its record, and is named again.
+    given up and brought back by a repair: it is dropped. Any other lost its record, and is named again. A generation
+    whose record came back without it is made again, empty.
     """
     adopted = []
+    for name in catalog.families:
+        kv.create_family(name)
     for name in kv.families():
         if name == keys.DEFAULT or name in catalog.families:
             continue
         kind, _, number = name.rpartition("-")
         first = kv.scan(name, b"", None, limit=1)
-        if not first or (kind == "telemetry" and not _holds_live_entries(kv, catalog, name)):
+        live = _holds_live_entries if kind == "telemetry" else _holds_live_commits
+        if not first or not live(kv, catalog, name):
             kv.drop_family(name)
         else:
             commit = int.from_bytes(first[0][0], "big") if kind == "chain" else 0
             adopted.append(FamilyRecord(kind, int(number), commit))
     return adopted
+
+
+def _holds_live_commits(kv: KeyValueStore, catalog: Catalog, family: str) -> bool:
+    """Whether a generation of the chain holds anything but what was given up."""
+    begins = 0 if catalog.node is None else catalog.node.chain
+    return bool(kv.scan(family, keys.chain(begins), None, limit=1))
 
 
 def _holds_live_entries(kv: KeyValueStore, catalog: Catalog, family: str) -> bool:

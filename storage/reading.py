@@ -59,7 +59,8 @@ class SegmentScan:
     def _from_generation(self, offset: int) -> list[tuple[int, int]]:
         generations = self._catalog.generations_of(self.key)
         holding = self._catalog.generation_of(self.key, offset)
-        return [(first, number) for first, number in generations if holding is None or number >= holding]
+        numbers = [number for _, number in generations]
+        return generations[numbers.index(holding) :] if holding in numbers else generations
 
 
 def _family(generation: int) -> str:
@@ -94,7 +95,7 @@ class Reader:
             here = self.position
             self.position = Position(here.number, here.epoch, record.start)
             self._next_entry = None
-            return [Gap(self._stream.name, here, self.position, GapReason.DROPPED, None, "given up before this read")]
+            return [self._given_up(here, self.position)]
         if self.position.offset >= record.length:
             return []
         if self._next_entry is None:
@@ -108,9 +109,21 @@ class Reader:
             ready += items
         return ready
 
+    def _given_up(self, here: Position, start: Position) -> Gap:
+        drops = self._catalog.drops.get(self._stream.number)
+        below = None if drops is None else drops.below.get((here.number, here.epoch))
+        events = below.events if below is not None and here.offset == 0 else None
+        reason = "" if below is None else f" ({below.reason})"
+        return Gap(self._stream.name, here, start, GapReason.DROPPED, events, f"given up before this read{reason}")
+
     def _missing(self, record: SegmentRecord) -> list[tuple[int, bytes]]:
-        """Durable offsets under which nothing is found: shown as a gap as far as the next thing that is."""
+        """Durable offsets under which nothing is found: shown as a gap as far as the next thing that is.
+
+        Nothing where they were given up while this looked: the next poll tells.
+        """
         start = self.position.offset
+        if start < self._scan.record.start:
+            return []
         following = self._scan.entries_from(start, limit=1)
         end = following[0][0] if following else record.length
         gap = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, "nothing is stored here")

@@ -20,6 +20,7 @@ from storage.chain import (
     COMMIT_MAGIC,
     GAP,
     GAP_MAGIC,
+    REPLACED,
     STAND_IN,
     UNKNOWN_EVENTS,
     ChainEntry,
@@ -141,6 +142,9 @@ class Salvage:
         lost = 0
         if known is not None:
             for entry in known.entries:
+                if entry.start < self._start_of(entry):
+                    entries.append(entry)  # It was given up since.
+                    continue
                 mended = self._restore(entry, number)
                 lost += mended.kind == GAP and entry.kind == BLOCK
                 entries.append(mended)
@@ -181,6 +185,10 @@ class Salvage:
         self._settle_segments(record)
         return record
 
+    def _start_of(self, entry: ChainEntry) -> int:
+        key = SegmentKey(entry.stream, entry.segment, entry.epoch)
+        return self._catalog.segments.get(key, SegmentRecord()).start
+
     def _restore(self, entry: ChainEntry, number: int) -> ChainEntry:
         """Put an entry that a commit record names back, or a gap in its place."""
         key = keys.block(SegmentKey(entry.stream, entry.segment, entry.epoch), entry.start)
@@ -192,6 +200,10 @@ class Salvage:
             return entry
         if entry.kind == GAP and key in self._found.gaps:
             self._put_block(family, key, self._found.gaps[key][0])
+            return entry
+        if entry.kind == REPLACED:
+            thinned = GapRecord(GapReason.THINNED, entry.length, entry.events, 0, entry.checksum)
+            self._put_block(family, key, self._found.gaps.get(key, (thinned.encode(), thinned))[0])
             return entry
         header_hit = self._found.hit.get(key)
         if header_hit is not None:
@@ -277,6 +289,8 @@ class Salvage:
         for entry in record.entries:
             key = SegmentKey(entry.stream, entry.segment, entry.epoch)
             current = self._catalog.segments.get(key, SegmentRecord())
+            if entry.start < current.start or entry.kind == REPLACED:
+                continue
             gaps = current.gaps + (entry.kind == GAP and record.stands_in)
             current = replace(current, gaps=gaps)
             if current.length < entry.start + entry.length:

@@ -9,13 +9,17 @@ from typing import Self
 from uuid import UUID
 
 from storage import mirroring
+from storage.budget import Sizes, check_limit
 from storage.catalog import SegmentLayout, SegmentRecord, StreamRecord
-from storage.chain import GAP_MAGIC, GapRecord
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
 from storage.committer import Take
 from storage.directory import StoreDirectory
+from storage.drops import Drops
 from storage.errors import ConditionFailedError, StorageError, TooLargeError, UnknownStreamError
+from storage.forecast import Outlook
+from storage.frame import check_frame
+from storage.gaps import gaps_of
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
@@ -24,27 +28,25 @@ from storage.kv.rocks import RocksStore
 from storage.mirror import Held, Holdings, Unit
 from storage.model import (
     MAX_APPEND_BYTES,
-    MAX_EVENT_BYTES,
-    MAX_KEY_BYTES,
     Append,
     Event,
-    Frame,
     Gap,
     Position,
     Receipt,
+    RetentionPolicy,
     SegmentId,
     SegmentInfo,
-    SegmentState,
     StreamConfig,
     StreamInfo,
-    check_reserved,
+    check_new_stream,
     check_stream_name,
     is_internal,
 )
 from storage.moment import parse_where
 from storage.opening import open_for_writing
-from storage.readers.access import Groups
+from storage.readers.access import GroupAccess
 from storage.reading import Reader, SegmentScan, position_of_time
+from storage.retention import Retention, RetentionReport
 from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
@@ -54,7 +56,7 @@ from storage.writer import Writer
 _FOLLOW_WAIT_S = 1.0
 
 
-class SegmentStore(StateAccess):
+class SegmentStore(StateAccess, GroupAccess):
     """Streams of events, durable before their tickets say so.
 
     Any thread may call anything. Commits are a step (`commit`): a thread at the top owns them (`own_commits`), or
@@ -62,31 +64,38 @@ class SegmentStore(StateAccess):
     """
 
     def __init__(
-        self, kv: KeyValueStore, store_id: UUID, clock: Clock, trace: Trace, directory: StoreDirectory | None = None
-    ) -> None:
+        self, kv: KeyValueStore, store_id: UUID, clock: Clock, trace: Trace, directory: StoreDirectory | None = None,
+        disk_limit: int | None = None,
+    ) -> None:  # fmt: skip
         opened = open_for_writing(kv, store_id, clock, trace)
         self._kv = kv
         self._clock = clock
         self._catalog = opened.catalog
         self._committer = opened.committer
         self._directory = directory
+        self._retention = Retention(
+            kv, opened.catalog, opened.committer, clock, disk_limit, (directory or kv).disk_bytes
+        )
         self._closed = False
-        self.reader_groups = Groups(self)
-        self.reader_group = self.reader_groups.get
         self.store_id = store_id
         self.recovery = opened.lines
 
     @classmethod
-    def open(cls, path: str | Path, *, clock: Clock | None = None, trace: Trace = no_trace) -> SegmentStore:
-        """Open for writing; created where missing.
+    def open(
+        cls, path: str | Path, *, clock: Clock | None = None, trace: Trace = no_trace, disk_limit: int | None = None
+    ) -> SegmentStore:
+        """Open for writing; created where missing. `disk_limit` in bytes holds for everything under `path`, at its peak.
 
-        Raises StoreLockedError, StoreFormatError, StoreDamagedError, StoreFullError, StorageError (no permission).
+        Raises StoreLockedError, StoreFormatError, StoreDamagedError, StoreFullError, StorageError (no permission, a
+        limit too small to work in).
         """
+        check_limit(disk_limit)
         directory = StoreDirectory(Path(path))
         try:
-            kv = RocksStore(directory.db, directory.next_aside())
+            log_bytes = Sizes.under(disk_limit).log
+            kv = RocksStore(directory.db, directory.next_aside(), log_limit_bytes=log_bytes)
             try:
-                return cls(kv, directory.store_id, clock or SystemClock(), trace, directory)
+                return cls(kv, directory.store_id, clock or SystemClock(), trace, directory, disk_limit)
             except BaseException:
                 kv.close()
                 raise
@@ -96,11 +105,12 @@ class SegmentStore(StateAccess):
 
     @classmethod
     def in_memory(
-        cls, twin: MemoryTwin | None = None, *, clock: Clock | None = None, trace: Trace = no_trace
-    ) -> SegmentStore:
+        cls, twin: MemoryTwin | None = None, *, clock: Clock | None = None, trace: Trace = no_trace,
+        disk_limit: int | None = None,
+    ) -> SegmentStore:  # fmt: skip
         """A store on a twin in RAM: what tests and simulations use."""
         twin = twin or MemoryTwin()
-        return cls(twin.connect(), twin.store_id, clock or SystemClock(), trace)
+        return cls(twin.connect(), twin.store_id, clock or SystemClock(), trace, None, disk_limit)
 
     @staticmethod
     def check_directory(path: str | Path) -> CheckReport:
@@ -149,8 +159,7 @@ class SegmentStore(StateAccess):
 
         Raises InvalidNameError.
         """
-        check_stream_name(name)
-        check_reserved(name, config or StreamConfig())
+        check_new_stream(name, config or StreamConfig())
         if name in self._catalog.streams:
             return False
 
@@ -167,8 +176,8 @@ class SegmentStore(StateAccess):
 
     def streams(self, *, internal: bool = False) -> list[StreamInfo]:
         """Every stream as it stands on disk now, by name; the store's own only where `internal`."""
-        known = sorted(self._catalog.streams.copy().items())
-        return [self._info(stream) for name, stream in known if internal or not is_internal(name)]
+        known = sorted(self._catalog.streams.copy().values(), key=lambda stream: stream.name)
+        return [self._info(stream) for stream in known if internal or not is_internal(stream.name)]
 
     def stream(self, name: str) -> StreamInfo:
         """Raises UnknownStreamError."""
@@ -177,19 +186,22 @@ class SegmentStore(StateAccess):
     def gaps(self, name: str) -> list[Gap]:
         """Every range of a stream that is gone, and why. Raises UnknownStreamError."""
         stream = self._stream(name)
-        gaps = []
-        for layout in stream.layout:
-            scan = SegmentScan(self._kv, self._catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
-            offset = scan.record.start
-            while scan.record.gaps and (entries := scan.entries_from(offset)):
-                for start, raw in entries:
-                    if raw[:4] == GAP_MAGIC:
-                        gap = GapRecord.decode(raw)
-                        at = Position(layout.segment, layout.epoch, start)
-                        behind = Position(layout.segment, layout.epoch, start + gap.length)
-                        gaps.append(Gap(name, at, behind, gap.reason, gap.events, gap.detail))
-                offset = entries[-1][0] + 1
-        return gaps
+        return gaps_of(self._kv, self._catalog, stream)
+
+    def truncate(self, name: str, *positions: str | Position) -> bool:
+        """Give up what lies before `positions` (a StreamCut: one in each segment that is cut), durable when it returns.
+
+        A segment then begins with the commit that holds the position: never inside an entry or a transaction. Offsets
+        never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError.
+        """
+        return self._retention.truncate(self._stream(name), [self.resolve(name, position) for position in positions])
+
+    def retain(
+        self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None,
+        mirrored: Mapping[str, RetentionPolicy] | None = None,
+    ) -> RetentionReport:  # fmt: skip
+        """One step of retention, to be taken every few seconds (`storage.retention.Retention.retain`)."""
+        return self._retention.retain(confirmed, consumed or {}, mirrored or {})
 
     def _stream(self, name: str) -> StreamRecord:
         stream = self._catalog.streams.get(name)
@@ -208,7 +220,7 @@ class SegmentStore(StateAccess):
                 SegmentInfo(
                     SegmentId(stream.name, layout.segment, layout.epoch),
                     layout.keys,
-                    None if record.state is SegmentState.OPEN else layout.epoch + 1,
+                    None,
                     record.start,
                     record.length,
                     record.events,
@@ -216,9 +228,9 @@ class SegmentStore(StateAccess):
                     record.gaps,
                 )
             )
-        return StreamInfo(
-            stream.name, stream.config, None if stream.origin is None else stream.origin[0], tuple(segments)
-        )
+        origin = None if stream.origin is None else stream.origin[0]
+        drops = self._catalog.drops.get(stream.number, Drops()).reasons
+        return StreamInfo(stream.name, stream.config, origin, tuple(segments), dict(drops))
 
     # writing
 
@@ -227,16 +239,17 @@ class SegmentStore(StateAccess):
     ) -> Ticket:
         """Queue one all-or-nothing group: appends, cursors and changes of tables, in one commit, or none of it.
 
-        Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), TooLargeError,
-        UnknownStreamError, StoreFailedError, StoreClosedError. The ticket may raise WriterNumberGapError,
-        ConditionFailedError. Events that their writer's numbers say are stored are acknowledged and not stored again.
+        Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), StoreFullError (the
+        stream is at its own limit), TooLargeError, UnknownStreamError, StoreFailedError, StoreClosedError. The ticket
+        may raise WriterNumberGapError, ConditionFailedError. Events that their writer's numbers say are stored are
+        acknowledged and not stored again.
         """
         size = 0
         for append in appends:
-            if append.stream not in self._catalog.streams:
-                self._stream(append.stream)
+            before = size
             for frame in append.frames:
-                size += _check_frame(frame)
+                size += check_frame(frame)
+            self._retention.admit(self._stream(append.stream), size - before)
         state = dict(cursors or {})
         size += sum(map(len, state.values()))
         if size > MAX_APPEND_BYTES:
@@ -249,7 +262,7 @@ class SegmentStore(StateAccess):
         return self.submit_take(take, size + sum(len(change.value or b"") for change in changes))
 
     def submit_take(self, take: Take, size_bytes: int) -> Ticket:
-        """Queue a step of a commit: for parts of this package. Raises what `submit` raises at once."""
+        """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
         return self._committer.submit(Ticket(self._committer), take, size_bytes)
 
     def writer(self, stream: str, writer_id: str | None = None) -> Writer:
@@ -420,29 +433,18 @@ class SegmentStore(StateAccess):
 
     def disk_bytes(self) -> int:
         """Everything that the store takes on disk now."""
-        return self._kv.disk_bytes()
+        return (self._directory or self._kv).disk_bytes()
+
+    @property
+    def written_bytes(self) -> int:
+        """What all commits since opening wrote: the rate at which the disk fills."""
+        return self._committer.written_bytes
+
+    def outlook(self) -> Outlook:
+        """What a full disk would mean now."""
+        return self._retention.outlook()
 
     def check(self) -> CheckReport:
         """Check the store, while no commit is taken meanwhile (a long step)."""
         with self._committer.paused():
             return check(self._kv, self.store_id)
-
-
-def _check_frame(frame: Frame) -> int:
-    """The payload bytes of a frame. Raises TooLargeError, StorageError."""
-    if len(frame.routing_key) * 4 > MAX_KEY_BYTES and len(frame.routing_key.encode()) > MAX_KEY_BYTES:
-        raise TooLargeError(f"a routing key of {len(frame.routing_key.encode())} bytes: at most {MAX_KEY_BYTES}")
-    largest = max(map(len, frame.payloads), default=0)
-    if largest > MAX_EVENT_BYTES:
-        raise TooLargeError(f"an event of {largest} bytes: at most {MAX_EVENT_BYTES}")
-    if frame.times_ns is not None and len(frame.times_ns) != len(frame.payloads):
-        raise StorageError(f"{len(frame.times_ns)} capture times for {len(frame.payloads)} events")
-    if frame.number is not None and (frame.writer is None or not 0 <= frame.number < 1 << 62):
-        raise StorageError(f"event number {frame.number}: it needs a writer, and to lie in 0 to 2**62")
-    if (
-        len(frame.content_type) > 255
-        or len(frame.headers) > 255
-        or (frame.writer is not None and len(frame.writer) > 255)
-    ):
-        raise TooLargeError("content type and writer id: at most 255 characters; headers: at most 255 of them")
-    return sum(map(len, frame.payloads)) + sum(len(value) for _, value in frame.headers)

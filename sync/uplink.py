@@ -150,6 +150,10 @@ class Uplink:
         """What upstream holds of each stream, as it said last, before a restart of this program included."""
         return self._held
 
+    def wants(self, stream: str) -> bool:
+        """Whether this uplink brings that stream upstream."""
+        return self._wanted(stream)
+
     def pause(self) -> None:
         """Send nothing from the next step on, until `resume`."""
         self._paused = True

@@ -46,7 +46,7 @@ def load(path: Path) -> Config:
         upstreams=tuple(upstreams),
         hub=hub,
         files=document.files,
-        notices=tuple(_notices(node, sources, hub)),
+        notices=tuple(_notices(sources, hub)),
     )
 
 
@@ -216,8 +216,6 @@ def _resolved(made: Made, table: Table) -> Made:
     return cast(Made, replace(made, **paths)) if paths else made
 
 
-def _notices(node: NodeTable, sources: Iterable[SourceConfig], hub: Hub | None) -> Iterable[str]:
-    if node.disk_limit is not None:
-        yield "disk_limit is shown and not yet held by this version: watch the free space"
+def _notices(sources: Iterable[SourceConfig], hub: Hub | None) -> Iterable[str]:
     if not list(sources) and hub is None:
         yield "no [[source]] and no [hub]: only what is written to the local socket is stored"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, dataclass_transform
 
 from edge.places import DEFAULT_SOCKET
-from storage.model import StreamConfig
+from storage.model import RetentionPolicy, StreamConfig
 from storage.units import Duration, Size
 
 Table = TypeVar("Table")
@@ -33,7 +33,7 @@ class NodeTable:
     data_dir: Path = Path("/var/lib/edge")
     """Where everything is kept."""
     disk_limit: Size | None = None
-    """Bytes on disk at most, log included. This version shows it and warns; it does not yet hold it."""
+    """Bytes on disk at most: everything below data_dir's store, log included, at its peak. At least 16MiB."""
     socket: Path = DEFAULT_SOCKET
     """The Unix socket of the local API, for the group of the process."""
 
@@ -57,6 +57,18 @@ class SourceTable:
 
 
 @table
+class RetentionTable:
+    """How long a stream is kept. What an upstream has not confirmed is never given up for its age."""
+
+    max_age: Duration | None = None
+    """By clocks that never step: a jump of the wall clock expires nothing."""
+    max_bytes: Size | None = None
+    """Uncompressed; at it, when_full says what happens."""
+    consumed: bool = False
+    """Give up what every reader group has read and every upstream has confirmed."""
+
+
+@table
 class StreamTable:
     """How a stream is kept. A stream that is not listed here has the defaults."""
 
@@ -65,15 +77,21 @@ class StreamTable:
     kind: Literal["telemetry"] = "telemetry"
     """Small events, through the log and compressed."""
     priority: int = 10
-    """Which goes first where streams compete; a larger number first."""
-    when_full: Literal["block"] = "block"
-    """What happens at the limit: "block" stops taking in, and loses nothing that was taken."""
+    """Which goes first where streams compete; a larger number first, and for room the smallest gives up first."""
+    when_full: Literal["block", "drop-oldest", "thin"] = "block"
+    """At max_bytes or disk_limit: "block" takes in no more and loses nothing that was taken, "drop-oldest" gives up the
+    oldest, "thin" first every second block of it. What is given up is counted and leaves a gap."""
+    retention: RetentionTable = field(default_factory=RetentionTable)
+    """How long it is kept: max_age, max_bytes (uncompressed). Without it: until disk_limit."""
     attributes: dict[str, str] = field(default_factory=dict)
     """Whatever upstream should know of it, such as a unit or a place."""
 
     def store_config(self) -> StreamConfig:
         """The same as the store keeps it."""
-        return StreamConfig(self.kind, self.priority, self.when_full, dict(self.attributes))
+        kept = self.retention
+        max_age_s = None if kept.max_age is None else float(kept.max_age)
+        policy = RetentionPolicy(max_age_s, kept.max_bytes, kept.consumed)
+        return StreamConfig(self.kind, self.priority, self.when_full, dict(self.attributes), policy)
 
 
 @table
@@ -112,7 +130,6 @@ LATER: dict[str, dict[str, str]] = {
     "source": {},
     "stream": {
         "scaling": "a stream has one segment for now",
-        "retention": "everything is kept for now",
         "durable_every": "bulk streams are not built yet",
     },
     "upstream": {
@@ -127,7 +144,7 @@ LATER: dict[str, dict[str, str]] = {
 
 LATER_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
     "source": {"driver": ("camera", "file", "mqtt-listener", "replay")},
-    "stream": {"kind": ("bulk",), "when_full": ("drop-oldest", "thin")},
+    "stream": {"kind": ("bulk",)},
     "upstream": {"kind": ("directory", "kafka", "mqtt", "pravega")},
 }
 """Values that are known, and that this version does not do."""

@@ -18,7 +18,7 @@ from drivers.registry import driver_class
 from drivers.source import Source
 from edge.config.model import Config, Hub, SourceConfig, Upstream
 from edge.daemon.committer import Committer
-from edge.daemon.filling import Filling
+from edge.daemon.keeping import confirmed
 from edge.daemon.snapshots import source_snapshot, store_snapshot, stream_snapshot, uplink_snapshot
 from edge.daemon.workers import STOP_S, SourceWorker, UplinkWorker, Worker
 from edge.errors import EdgeError, UnknownNameError
@@ -29,6 +29,7 @@ from edge.http.server import Server, TcpSite, UnixSite, check_certificate
 from edge.places import host_and_port
 from edge.snapshot import NodeSnapshot, StreamSnapshot
 from storage.clock import Clock
+from storage.forecast import Intake
 from storage.model import StreamConfig
 from storage.store import SegmentStore
 from storage.trace import Trace
@@ -62,7 +63,7 @@ class Node:
         if config.hub is not None:
             check_certificate(config.hub.table.certificate, config.hub.table.key)
         _make_directory(config.node.data_dir)
-        self.store = SegmentStore.open(config.store_path, clock=clock, trace=trace)
+        self.store = SegmentStore.open(config.store_path, clock=clock, trace=trace, disk_limit=config.node.disk_limit)
         self._started_ns = clock.wall_ns()
         self._started_boot_ns = clock.boot_ns()
         self.committer = Committer(self.store, wake)
@@ -70,7 +71,7 @@ class Node:
         self._streams = {table.name: table.store_config() for table in config.streams}
         self._sources = {source.name: self._source_worker(source) for source in config.sources}
         self._uplinks = {upstream.name: self._uplink_worker(upstream) for upstream in config.upstreams}
-        self._filling = Filling()
+        self._intake = Intake()
         self._checks = 0
         self._server = Server(
             UnixSite(local_application(self), config.node.socket),
@@ -110,8 +111,11 @@ class Node:
         return self._checks > 0
 
     def watch_disk(self) -> None:
-        """Take note of how large the store is, for how long until it is full. To be called every few seconds."""
-        self._filling.sample(self._clock.boot_ns() / 1e9, self.store.disk_bytes())
+        """One step of retention, and a look at how fast the disk fills. To be called every few seconds."""
+        self._intake.sample(self._clock.boot_ns() / 1e9, self.store.written_bytes)
+        uplinks = [worker.uplink for worker in list(self._uplinks.values())]
+        names = [info.name for info in self.store.streams(internal=True)]
+        self.store.retain(confirmed(names, uplinks), self.store.reader_groups.consumed())
 
     def reload(self, config: Config) -> list[str]:
         """Take over a new configuration as far as that goes without a restart. Returns what needs one."""
@@ -183,7 +187,7 @@ class Node:
             hub=config.hub.table.listen if config.hub is not None else None,
             config=str(config.files[0]) if config.files else "",
             notices=tuple(self._notices()),
-            store=store_snapshot(self.store, config.store_path, config.node.disk_limit, self._filling),
+            store=store_snapshot(self.store, config.store_path, config.node.disk_limit, self._intake),
             sources=tuple(source_snapshot(worker, self._clock) for worker in list(self._sources.values())),
             streams=tuple(stream_snapshot(info, statuses.values()) for info in self.store.streams()),
             uplinks=tuple(

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from drivers.source import SourceStatus
-from edge.daemon.filling import Filling
 from edge.daemon.workers import SourceWorker, UplinkWorker
 from edge.snapshot import (
+    DropSnapshot,
     GapSnapshot,
     LagSnapshot,
     SegmentSnapshot,
@@ -19,6 +19,7 @@ from edge.snapshot import (
     UplinkSnapshot,
 )
 from storage.clock import Clock
+from storage.forecast import Intake, full_in_s
 from storage.model import Gap, SegmentInfo, StreamInfo
 from storage.store import SegmentStore
 from sync.uplink import UplinkStatus
@@ -30,11 +31,14 @@ MAX_GAPS = 1000
 """Gaps of one stream that a snapshot has, the newest."""
 
 
-def store_snapshot(store: SegmentStore, path: Path, limit_bytes: int | None, filling: Filling) -> StoreSnapshot:
+def store_snapshot(store: SegmentStore, path: Path, limit_bytes: int | None, intake: Intake) -> StoreSnapshot:
     """The store and the disk that it is on."""
     disk = os.statvfs(path)
     disk_bytes, free_bytes = store.disk_bytes(), disk.f_bavail * disk.f_frsize
     left_bytes = free_bytes if limit_bytes is None else min(free_bytes, limit_bytes - disk_bytes)
+    outlook = store.outlook()
+    if limit_bytes is not None:
+        left_bytes += outlook.reclaimable_bytes
     return StoreSnapshot(
         path=str(path),
         store_id=str(store.store_id),
@@ -43,7 +47,9 @@ def store_snapshot(store: SegmentStore, path: Path, limit_bytes: int | None, fil
         disk_bytes=disk_bytes,
         disk_limit_bytes=limit_bytes,
         free_bytes=free_bytes,
-        full_in_s=filling.full_in_s(left_bytes),
+        full_in_s=full_in_s(left_bytes, intake.bytes_per_s),
+        full_stream=outlook.stream,
+        full_loses=outlook.loses and limit_bytes is not None,
         blocked=store.blocked,
         recovery=tuple(store.recovery),
     )
@@ -122,6 +128,7 @@ def stream_snapshot(info: StreamInfo, uplinks: Iterable[UplinkStatus], gaps: Ite
         bytes=sum(segment.length - segment.start for segment in info.segments),
         segments=tuple(_segment(segment) for segment in info.segments),
         gaps=tuple(_gap(gap) for gap in newest),
+        dropped=tuple(DropSnapshot(reason, *dropped) for reason, dropped in sorted(info.dropped.items())),
         lag=tuple(
             LagSnapshot(uplink.name, lag.bytes, lag.events, uplink.state.value.upper())
             for uplink in uplinks

@@ -40,6 +40,8 @@ def _disk(node: NodeSnapshot) -> Text:
     limit = f" of {size(store.disk_limit_bytes)}" if store.disk_limit_bytes is not None else ""
     free = f"{size(store.free_bytes)} free"
     full = f", full in {duration(store.full_in_s)} at this rate" if store.full_in_s is not None else ""
+    if full and store.full_stream is not None:
+        full += f": then {store.full_stream} {'loses its oldest' if store.full_loses else 'takes in no more'}"
     return Text(f"Disk {size(store.disk_bytes)}{limit} used, {free}{full}")
 
 

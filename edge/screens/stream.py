@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.screens.words import state
-from edge.snapshot import GapSnapshot, StreamSnapshot
+from edge.snapshot import DropSnapshot, GapSnapshot, StreamSnapshot
 from edge.words import count, count_of, size
 
 MAX_GAPS = 20
@@ -39,6 +39,12 @@ def _gap(gap: GapSnapshot) -> Text:
     return Text(f"  {gap.position} to {gap.next}: {gap.reason.lower()}, {lost}{detail}")
 
 
+def _drop(drop: DropSnapshot) -> Text:
+    unsent = f", {drop.unsent} of them unsent" if drop.unsent else ""
+    reason = drop.reason.replace("_", " ")
+    return Text(f"Given up ({reason}): {count_of(drop.events, 'event')}, {size(drop.bytes)}{unsent}")
+
+
 def stream_screen(stream: StreamSnapshot) -> RenderableType:
     """One stream in full."""
     origin = f"mirrored from {stream.origin}" if stream.origin is not None else "written here"
@@ -53,6 +59,7 @@ def stream_screen(stream: StreamSnapshot) -> RenderableType:
     for lag in stream.lag:
         rest = f"{size(lag.bytes)} behind" if lag.bytes else "has all of it"
         parts.append(Text(f"{lag.upstream}: {rest}"))
+    parts += [_drop(drop) for drop in stream.dropped]
     if not stream.gaps:
         parts.append(Text("No gaps."))
         return Group(*parts)

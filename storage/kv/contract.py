@@ -42,6 +42,8 @@ class LogEvidence:
 class KeyValueStore(Protocol):
     """Keys are ordered bytewise. A write is visible at once and durable after the next `sync`.
 
+    A family that is not there, or was dropped meanwhile, reads as empty.
+
     After a crash a prefix of the writes is found, at least up to the last sync, each batch whole.
     """
 
@@ -59,7 +61,16 @@ class KeyValueStore(Protocol):
         """Gone, with its space, when it returns (space within seconds)."""
 
     def family_bytes(self, name: str) -> int:
-        """About how much the family takes, in memory and on disk."""
+        """About how much the family takes, in memory and on disk. 0 where there is none."""
+
+    def compact_family(self, name: str) -> None:
+        """Give back the space of what was deleted from a family or replaced in it: a step as long as the family is large.
+
+        Raises StoreFullError, StoreBusyError.
+        """
+
+    def unflushed_bytes(self) -> int:
+        """What is in the log and not yet in a table: it may be on disk twice for a moment."""
 
     def write(self, batch: Batch) -> None:
         """Atomic; never waits for space. Raises StoreFullError or StoreBusyError (nothing written, may be repeated)."""

@@ -138,7 +138,14 @@ class MemoryStore:
                 batch.deletes = [delete for delete in batch.deletes if delete[0] != name]
 
     def family_bytes(self, name: str) -> int:
-        return self._tables()[name].size_bytes
+        table = self._tables().get(name)
+        return 0 if table is None else table.size_bytes
+
+    def compact_family(self, name: str) -> None:
+        self._tables()
+
+    def unflushed_bytes(self) -> int:
+        return sum(batch.size_bytes for batch in self._twin._unsynced)
 
     def write(self, batch: Batch) -> None:
         twin = self._twin
@@ -166,7 +173,8 @@ class MemoryStore:
 
     def get(self, family: str, key: bytes) -> bytes | None:
         with self._twin._lock:
-            return self._tables()[family].values.get(key)
+            table = self._tables().get(family)
+            return None if table is None else table.values.get(key)
 
     def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
         return [self.get(family, key) for key in keys]
@@ -175,7 +183,7 @@ class MemoryStore:
         self, family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20
     ) -> list[Item]:
         with self._twin._lock:
-            table = self._tables()[family]
+            table = self._tables().get(family, _Table())
             items: list[Item] = []
             size = 0
             for key in table.keys[bisect_left(table.keys, start) :]:
@@ -187,7 +195,7 @@ class MemoryStore:
 
     def last_before(self, family: str, start: bytes, stop: bytes) -> Item | None:
         with self._twin._lock:
-            table = self._tables()[family]
+            table = self._tables().get(family, _Table())
             at = bisect_left(table.keys, stop) - 1
             if at < 0 or table.keys[at] < start:
                 return None

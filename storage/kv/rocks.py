@@ -45,23 +45,26 @@ from storage.kv.contract import Batch, Item, LogEvidence
 from storage.kv.logs import batch_puts, log_files, puts_anywhere, puts_behind, scan_logs
 
 LOG_LIMIT_BYTES = 32 << 20
-_WRITE_BUFFER_BYTES = 8 << 20
+WRITE_BUFFER_BYTES = 8 << 20
 """RocksDB goes on after a full disk only once this much is free again."""
 _CACHE_BYTES = 8 << 20
 _BLOCK_KEY_BYTES = 20
 _CHAIN_KEY_BYTES = 8
 
 
-def _options(recovery: DBRecoveryMode) -> Options:
+def _options(recovery: DBRecoveryMode, log_limit_bytes: int, *, compacting: bool) -> Options:
+    """A family's options. What is dropped whole is never compacted but on request."""
+    write_buffer_bytes = min(WRITE_BUFFER_BYTES, log_limit_bytes // 2)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
     options.set_atomic_flush(True)
     options.set_wal_recovery_mode(recovery)
-    options.set_max_total_wal_size(LOG_LIMIT_BYTES)
-    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_max_total_wal_size(log_limit_bytes)
+    options.set_write_buffer_size(write_buffer_bytes)
     options.set_max_write_buffer_number(3)
-    options.set_db_write_buffer_size(2 * _WRITE_BUFFER_BYTES)
+    options.set_db_write_buffer_size(2 * write_buffer_bytes)
+    options.set_disable_auto_compactions(not compacting)
     options.set_compression_type(DBCompressionType.none())
     options.set_max_background_jobs(2)
     options.set_max_open_files(256)
@@ -98,13 +101,16 @@ def _translate(error: Exception, doing: str) -> NoReturn:
 class RocksStore:
     """One RocksDB directory. Meets `storage.kv.contract.KeyValueStore`."""
 
-    def __init__(self, path: Path, aside: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, aside: Path, *, read_only: bool = False, log_limit_bytes: int = LOG_LIMIT_BYTES
+    ) -> None:
         """Open, created where missing. Where the logs are damaged they are copied to `aside` first.
 
         Raises StoreLockedError, StoreFullError, StoreDamagedError.
         """
         self.path = path
         self._read_only = read_only
+        self._log_limit_bytes = log_limit_bytes
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = True
         self.evidence = _gather_evidence(path, None if read_only else aside)
@@ -126,13 +132,13 @@ class RocksStore:
         try:
             if (self.path / "CURRENT").exists():
                 names = Rdict.list_cf(str(self.path))
-            options = _options(mode)
-            others = {name: options for name in names if name != DEFAULT}
+            options = _options(mode, self._log_limit_bytes, compacting=True)
+            self._options = _options(mode, self._log_limit_bytes, compacting=False)
+            others = {name: self._options for name in names if name != DEFAULT}
             db = Rdict(str(self.path), options, column_families=others, access_type=access)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"opening {self.path}")
         families = {name: db if name == DEFAULT else db.get_column_family(name) for name in names}
-        self._options = _options(mode)
         return db, families
 
     def families(self) -> list[str]:
@@ -157,9 +163,22 @@ class RocksStore:
             _translate(error, f"dropping family {name}")
 
     def family_bytes(self, name: str) -> int:
-        family = self._families[name]
+        family = self._families.get(name)
+        if family is None:
+            return 0
         properties = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
         return sum(family.property_int_value(name) or 0 for name in properties)
+
+    def compact_family(self, name: str) -> None:
+        family = self._families.get(name)
+        try:
+            if family is not None:
+                family.compact_range(None, None)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
+            _translate(error, f"compacting {name} of {self.path}")
+
+    def unflushed_bytes(self) -> int:
+        return sum(f.property_int_value("rocksdb.cur-size-all-mem-tables") or 0 for f in list(self._families.values()))
 
     def write(self, batch: Batch) -> None:
         try:
@@ -185,29 +204,36 @@ class RocksStore:
             _translate(error, f"syncing {self.path}")
 
     def get(self, family: str, key: bytes) -> bytes | None:
+        table = self._families.get(family)
+        if table is None:
+            return None
         try:
-            value = self._families[family].get(key)
+            value = table.get(key)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"reading {family} of {self.path}")
         return value if isinstance(value, bytes) else None
 
     def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
         try:
-            values = self._families[family].get(list(keys))
+            table = self._families.get(family)
+            values = None if table is None else table.get(list(keys))
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"reading {family} of {self.path}")
-        return [value if isinstance(value, bytes) else None for value in values or ()]
+        return [value if isinstance(value, bytes) else None for value in values or [None] * len(keys)]
 
     def scan(
         self, family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20
     ) -> list[Item]:
         items: list[Item] = []
         size = 0
+        table = self._families.get(family)
+        if table is None:
+            return items
         try:
             bounds = ReadOptions()
             if stop is not None:
                 bounds.set_iterate_upper_bound(stop)
-            iterator = self._families[family].iter(bounds)
+            iterator = table.iter(bounds)
             iterator.seek(start)
             while iterator.valid() and len(items) < limit and (not items or size < max_bytes):
                 value = iterator.value()
@@ -222,11 +248,14 @@ class RocksStore:
         return items
 
     def last_before(self, family: str, start: bytes, stop: bytes) -> Item | None:
+        table = self._families.get(family)
+        if table is None:
+            return None
         try:
             bounds = ReadOptions()
             bounds.set_iterate_lower_bound(start)
             bounds.set_iterate_upper_bound(stop)
-            iterator = self._families[family].iter(bounds)
+            iterator = table.iter(bounds)
             iterator.seek_to_last()
             if not iterator.valid():
                 iterator.status()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from storage.errors import InvalidNameError, StorageError, StoreBusyError
 from storage.model import SegmentId, StreamCut
@@ -19,8 +18,8 @@ from storage.readers.group_state import (
     cuts,
     marks_of,
 )
-from storage.readers.progress import TimeWindow, lags, window
-from storage.readers.reader import Reader, ReaderOfflineError, ReaderPosition, Store, Synchronizer
+from storage.readers.progress import TimeWindow, consumed, lags, window
+from storage.readers.reader import GroupConfig, Reader, ReaderOfflineError, ReaderPosition, Store, Synchronizer
 from storage.state import StateDamagedError
 
 MAX_ONGOING_CHECKPOINTS = 3
@@ -31,28 +30,14 @@ Where = str | StreamCut | Mapping[str, StreamCut]
 """`head`, `tail` or a time, for every stream; a cut of the only stream; or a cut of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupConfig:
-    """Of a reader not heard for `lease_s` the segments are given to others; it records its position every so often.
-
-    `timeout_s` is how long a `read` waits for the group's state to be on disk before it hands out nothing.
-    """
-
-    lease_s: float = 30.0
-    record_interval_s: float = 5.0
-    timeout_s: float = 10.0
-
-
 class ReaderGroup:
     """Made by `SegmentStore.reader_group`, one for each name. Any thread may call anything."""
 
-    def __init__(self, store: Store, synchronizer: Synchronizer, name: str, config: GroupConfig) -> None:
+    def __init__(self, store: Store, synchronizer: Synchronizer, name: str, config: GroupConfig | None = None) -> None:
         self._store = store
         self._synchronizer = synchronizer
-        self._config = config
         self.name = name
-        self.record_interval_s = config.record_interval_s
-        self.timeout_s = config.timeout_s
+        self.config = config or GroupConfig()
         self._lock = threading.Lock()
         self._live: dict[str, Reader] = {}
         self._heard_ns: dict[str, int] = {}
@@ -81,7 +66,7 @@ class ReaderGroup:
         self._update(decide)
 
     def _update(self, decide: Callable[[GroupState], list[GroupUpdate]]) -> GroupState:
-        return self._synchronizer.update(decide, timeout_s=self.timeout_s)
+        return self._synchronizer.update(decide, timeout_s=self.config.timeout_s)
 
     # readers
 
@@ -146,7 +131,7 @@ class ReaderGroup:
             return
         for reader_id in self._synchronizer.fetch().readers:
             silent_ns = now_ns - self._heard_ns.get(reader_id, self._opened_ns)
-            if silent_ns > self._config.lease_s * 1e9:
+            if silent_ns > self.config.lease_s * 1e9:
                 self.offline(reader_id, {})
 
     # checkpoints and resets
@@ -254,8 +239,17 @@ class ReaderGroup:
         In a group that makes checkpoints, the last complete one. It is for those who reset to checkpoints to go on
         making them: what lies behind the last one is kept.
         """
+        return cuts(self._bound())
+
+    def _bound(self) -> Marks:
         state = self._synchronizer.fetch()
-        return cuts(state.marks if state.bound is None else state.bound)
+        return state.marks if state.bound is None else state.bound
+
+    def consumed(self) -> dict[str, dict[SegmentId, int]]:
+        """The same, of every segment of each stream: the offset before which nobody will ask for it again."""
+        marks = self._bound()
+        names = sorted({segment.stream for segment in marks})
+        return {name: consumed(marks, self._store.stream(name)) for name in names}
 
     def unread_bytes(self) -> dict[str, int]:
         """Of each stream, the bytes behind where the group stands, up to its stop if it has one."""

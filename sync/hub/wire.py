@@ -25,7 +25,9 @@ def decode_hello(message: bytes) -> Hello:
 
 
 def encode_holdings(holdings: Holdings) -> bytes:
-    streams = {name: [str(held.incarnation), held.through, held.length] for name, held in holdings.streams.items()}
+    streams = {
+        name: [str(held.incarnation), held.through, held.length, held.events] for name, held in holdings.streams.items()
+    }
     store = None if holdings.store is None else str(holdings.store)
     return seal(Kind.HOLDINGS, {"store": store, "opening": holdings.opening, "streams": streams})
 
@@ -141,9 +143,10 @@ def _boot(row: list[object]) -> Boot:
 
 
 def _held(value: object) -> Held:
-    if not isinstance(value, list) or len(value) != 3:
+    if not isinstance(value, list) or len(value) not in (3, 4):
         raise WireError(f"{_short(value)} does not say what is held of a stream")
-    return Held(_uuid(value[0]), _count(value[1]), _count(value[2]))
+    events = value[3] if len(value) > 3 else None
+    return Held(_uuid(value[0]), _count(value[1]), _count(value[2]), None if events is None else _count(events))
 
 
 def _rows(value: object) -> list[list[object]]:

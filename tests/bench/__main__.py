@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import append, drain, memory, mqtt
+from tests.bench import append, drain, limit, memory, mqtt
 
-BENCHES = {"append": append, "mqtt": mqtt, "drain": drain, "memory": memory}
+BENCHES = {"append": append, "mqtt": mqtt, "drain": drain, "memory": memory, "limit": limit}
 
 
 def main() -> int:

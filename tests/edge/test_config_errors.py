@@ -61,12 +61,12 @@ def problems(directory: Path, text: str) -> list[str]:
             '5: source[0].driver: the text "camera" is not supported by this version',
         ),
         (
-            NODE + '[[stream]]\nname = "a"\nretention = { max_age = "30d" }\n',
-            "5: stream[0].retention: not supported by this version: everything is kept for now; remove the key",
+            NODE + '[[stream]]\nname = "a"\nscaling = { by = "events" }\n',
+            "5: stream[0].scaling: not supported by this version: a stream has one segment for now; remove the key",
         ),
         (
-            NODE + '[[stream]]\nname = "a"\nwhen_full = "thin"\n',
-            '5: stream[0].when_full: the text "thin" is not supported by this version',
+            NODE + '[[stream]]\nname = "a"\nkind = "bulk"\n',
+            '5: stream[0].kind: the text "bulk" is not supported by this version',
         ),
         (
             NODE + UPSTREAM + 'kind = "kafka"\n',

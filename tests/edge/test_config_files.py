@@ -13,7 +13,7 @@ from drivers.registry import driver_class, driver_names
 from edge import ConfigurationError
 from edge.config import load, sample, schema
 from edge.places import socket_of
-from storage.model import StreamConfig
+from storage.model import RetentionPolicy, StreamConfig
 
 NODE = '[node]\nname = "pump-7"\n'
 
@@ -83,10 +83,13 @@ def test_a_stream_table_becomes_the_stores_settings(tmp_path: Path) -> None:
     assert settings == StreamConfig("telemetry", 20, "block", {"unit": "m3/h"})
 
 
-def test_disk_limit_is_not_silently_ignored(tmp_path: Path) -> None:
-    (tmp_path / "edge.toml").write_text(NODE + 'disk_limit = "8GiB"\n' + source("a"))
-    notice = "disk_limit is shown and not yet held by this version: watch the free space"
-    assert load(tmp_path / "edge.toml").notices == (notice,)
+def test_how_long_a_stream_is_kept_comes_from_its_table(tmp_path: Path) -> None:
+    text = '[[stream]]\nname = "a"\nwhen_full = "thin"\nretention = { max_age = "30d", max_bytes = "1GiB" }\n'
+    (tmp_path / "edge.toml").write_text(NODE + 'disk_limit = "8GiB"\n' + source("a") + text)
+    config = load(tmp_path / "edge.toml")
+    assert config.notices == ()
+    policy = RetentionPolicy(30 * 86400.0, 1 << 30)
+    assert config.streams[0].store_config() == StreamConfig(when_full="thin", retention=policy)
 
 
 def uncommented(text: str) -> str:

@@ -26,7 +26,7 @@ GATEWAY_STEPS = (
     "uplink.failed",
 )
 HUB_STEPS = ("hub.received", "hub.applied", "hub.replied")
-NOT_AIMED_AT = ("uplink.hint_skipped",)
+NOT_AIMED_AT = ("uplink.hint_skipped", "generation.dropping")
 """Steps that only a full or closed store comes to."""
 ALL_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GATEWAY_STEPS, *HUB_STEPS)
 

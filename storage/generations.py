@@ -1,0 +1,133 @@
+"""Generations: which one a commit writes to, and which hold nothing any more.
+
+A telemetry generation holds the streams of one retention class (`group_of`), so that it dies as a whole when that class
+gives up its oldest. Numbers are unique over all classes and never used twice, so a family that a repair brought back
+is never written to, and everything in it lies below its segments' starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from storage.catalog import Catalog, FamilyRecord
+from storage.keys import SegmentKey
+from storage.kv.contract import KeyValueStore
+from storage.model import StreamConfig
+
+MAX_GROUPS = 12
+"""So many classes have a generation of their own; what comes after them shares one with streams of the same policy."""
+
+
+def group_of(config: StreamConfig) -> str:
+    """The retention class of a stream: what happens when the disk is full, and when."""
+    return f"{config.when_full}/{config.priority}"
+
+
+def policy_of(group: str) -> tuple[str, int]:
+    """`(when full, priority)` of a class. Of an unknown one, the most careful."""
+    when_full, _, priority = group.rpartition("/")
+    try:
+        return when_full or "block", int(priority)
+    except ValueError:
+        return "block", 1 << 30
+
+
+class Into:
+    """The generations that one commit writes to. Fresh ones are only named; whoever writes the batch makes them first."""
+
+    def __init__(self, generations: Generations, number: int, generation_bytes: int) -> None:
+        self._generations = generations
+        self._number = number
+        self._limit = generation_bytes
+        self._chosen: dict[str, FamilyRecord] = {}
+        self.created: dict[str, FamilyRecord] = {}
+        self.closed: set[str] = set()
+        """Generations that this commit ends: nothing more goes to them."""
+        self.chain = self._choose("chain", "", generation_bytes).name
+
+    def telemetry(self, config: StreamConfig | None, after: int = 0) -> FamilyRecord:
+        """The generation for entries of a stream with that configuration, whose last ones lie in generation `after`.
+
+        A segment's generations follow each other by number.
+        """
+        group = group_of(config or StreamConfig())
+        if group not in self._chosen or self._chosen[group].number < after:
+            limit = self._limit if group not in self._chosen else 0
+            self._chosen[group] = self._choose("telemetry", self._generations.admitted(group), limit, after)
+        return self._chosen[group]
+
+    @property
+    def names(self) -> set[str]:
+        """The generations that something of this commit goes to."""
+        return {self.chain, *(family.name for family in self._chosen.values())}
+
+    def _choose(self, kind: str, group: str, limit: int, after: int = 0) -> FamilyRecord:
+        family = self._generations.newest(kind, group)
+        full = family is not None and self._generations.bytes_of(family.name) >= limit
+        if family is None or full or family.number < after or family.name in self.closed:
+            numbers = [f.number for f in self.created.values() if f.kind == kind]
+            number = max([self._generations.highest(kind), *numbers]) + 1
+            family = FamilyRecord(kind, number, self._number, group)
+            self.created[family.name] = family
+        return family
+
+
+class Generations:
+    """What the committer knows of the generations beyond their records: how much each holds."""
+
+    def __init__(self, kv: KeyValueStore, catalog: Catalog) -> None:
+        self._kv = kv
+        self._catalog = catalog
+        present = set(kv.families())
+        self._bytes = {name: kv.family_bytes(name) for name in catalog.families if name in present}
+
+    def begin(self, number: int, generation_bytes: int) -> Into:
+        """The generations for commit `number`. One that holds `generation_bytes` is followed by a fresh one."""
+        return Into(self, number, generation_bytes)
+
+    def newest(self, kind: str, group: str) -> FamilyRecord | None:
+        return self._catalog.newest_family(kind, group)
+
+    def admitted(self, group: str) -> str:
+        """`group`, or one that stands in for it where there are too many."""
+        groups = {family.group for family in self._catalog.families.values() if family.kind == "telemetry"}
+        if group in groups or len(groups) < MAX_GROUPS:
+            return group
+        alike = [other for other in groups if policy_of(other)[0] == policy_of(group)[0]]
+        return max(alike, key=lambda other: policy_of(other)[1], default=group)
+
+    def highest(self, kind: str) -> int:
+        """The highest number ever used."""
+        node = self._catalog.node
+        given_up = node.generation if node is not None and kind == "telemetry" else 0
+        newest = self._catalog.newest_family(kind)
+        return max(given_up, 0 if newest is None else newest.number)
+
+    def bytes_of(self, name: str) -> int:
+        """About how much a generation takes."""
+        return self._bytes.get(name, 0)
+
+    def written(self, puts: Iterable[tuple[str, bytes, bytes]]) -> None:
+        """Take note of what a commit wrote."""
+        for family, key, value in puts:
+            self._bytes[family] = self._bytes.get(family, 0) + len(key) + len(value)
+
+    def measure(self, name: str) -> int:
+        """Ask the engine how much a generation takes now."""
+        self._bytes[name] = self._kv.family_bytes(name)
+        return self._bytes[name]
+
+    def forget(self, name: str) -> None:
+        self._bytes.pop(name, None)
+
+    def live_share(self, family: FamilyRecord) -> float:
+        """How much of a telemetry generation's offsets is still readable, 0 to 1. Nothing in it at all: 0."""
+        held = live = 0
+        for segment, first, end in self._catalog.segments_in(family.number):
+            held += end - first
+            live += max(0, end - max(first, self._start(segment)))
+        return live / held if held else 0.0
+
+    def _start(self, segment: SegmentKey) -> int:
+        record = self._catalog.segments.get(segment)
+        return 0 if record is None else record.start

@@ -1,0 +1,209 @@
+"""Making room: what is given up when the disk limit is reached, and in which order.
+
+First what nobody can miss: generations that hold nothing any more, and the chain as far as no upstream needs it. Then
+by priority, the smaller number first; within it streams that are `drop-oldest` or `thin` before those that `block`; then
+the oldest (of `thin` streams it is thinned first: `storage.thinning`). A generation goes whole, with all that its
+streams have in it. A stream that blocks gives up only what every upstream that wants it has confirmed and every consumer
+has read, and nothing where no upstream wants it; one of kind `state` gives up nothing. So with `block` nothing that was
+taken is lost; what is held is then said, and commits wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from storage import drops, entry
+from storage.catalog import Catalog, FamilyRecord
+from storage.errors import DamagedBlockError
+from storage.forecast import Outlook
+from storage.generations import Generations, policy_of
+from storage.group import Group
+from storage.keys import SegmentKey
+from storage.kv.contract import KeyValueStore
+from storage.model import STATE, Receipt
+from storage.reading import SegmentScan
+from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
+from storage.thinning import Thinning, thinnable
+from storage.ticket import Ticket
+from storage.truncating import Cut, measure, take_cuts
+
+MOST_AT_ONCE = 4
+"""Generations given up in one commit."""
+CHAIN_SHARE = 8
+"""Above this part of the limit the chain's oldest goes although an upstream is behind: the segments tell the same."""
+
+
+@dataclass(slots=True)
+class Bounds:
+    """What may not be given up without a policy that says so.
+
+    `confirmed`: by stream that some upstream wants, the commit up to which all of them hold it. `consumed`: by stream
+    with consumers, up to where all of them have read each segment.
+    """
+
+    confirmed: Mapping[str, int] = field(default_factory=dict)
+    consumed: Mapping[str, Mapping[tuple[int, int], int]] = field(default_factory=dict)
+
+
+class Room:
+    """Chooses what goes."""
+
+    def __init__(
+        self, kv: KeyValueStore, catalog: Catalog, generations: Generations, limit_bytes: int, generation_bytes: int
+    ) -> None:
+        self._kv = kv
+        self._catalog = catalog
+        self._generations = generations
+        self._limit_bytes = limit_bytes
+        self._generation_bytes = generation_bytes
+        self._thinning: Thinning | None = None
+        self.bounds = Bounds()
+
+    def reserve(self) -> int:
+        """What must stay free for the compaction of a thinned generation."""
+        thin = any(family.group.startswith("thin/") for family in self._catalog.families.values())
+        return self._generation_bytes * 5 // 4 if thin else 0
+
+    def choose(self, missing: int) -> Callable[[Group, Ticket], None] | str | None:
+        """What to put into a commit of its own so that `missing` bytes come free, or why nothing can be given up.
+
+        None: something came free just now, without a commit.
+        """
+        if self._thinning is not None:
+            if not self._thinning.done:
+                return self._thinning.take
+            name, self._thinning = self._thinning.family.name, None
+            self._kv.compact_family(name)
+            self._generations.measure(name)
+            return None
+        gone = dead_generations(self._catalog) + dead_chain(
+            self._catalog, needed_from(self._catalog, self.bounds.confirmed)
+        )
+        gone = gone or self._surplus_chain()
+        if gone:
+            return _give_up((), gone)
+        victims: list[FamilyRecord] = []
+        cuts: list[Cut] = []
+        freed = 0
+        for family in self._by_priority():
+            if freed >= missing or len(victims) >= MOST_AT_ONCE:
+                break
+            if self.may_go(family) and thinnable(self._catalog, family):
+                if victims:
+                    break
+                self._thinning = Thinning(self._kv, self._catalog, family, self.bounds.confirmed)
+                return self._thinning.take
+            if self.may_go(family):
+                victims.append(family)
+                cuts += self.cuts(family)
+                freed += self._generations.bytes_of(family.name)
+        return _give_up(cuts, victims) if victims else self._why_not(missing)
+
+    def outlook(self) -> Outlook:
+        """What a full disk would mean as things stand."""
+        reclaimable = sum(self._generations.bytes_of(family.name) for family in dead_generations(self._catalog))
+        first: tuple[str, bool] | None = None
+        for family in self._by_priority():
+            live = self.live(family)
+            felt = [key for key, end in live if not (self.is_confirmed(key, end) and self.is_consumed(key, end))]
+            if live and not felt:
+                reclaimable += self._generations.bytes_of(family.name)
+            if felt and first is None:
+                stream = self._catalog.by_number[felt[0].stream]
+                first = (stream.name, stream.config.when_full != "block")
+        return Outlook(reclaimable, *(first or (None, False)))
+
+    def _surplus_chain(self) -> list[FamilyRecord]:
+        chain = [family for family in self._catalog.families.values() if family.kind == "chain"]
+        if sum(self._generations.bytes_of(family.name) for family in chain) < self._limit_bytes // CHAIN_SHARE:
+            return []
+        return dead_chain(self._catalog, 1 << 62)[:1]
+
+    def _by_priority(self) -> list[FamilyRecord]:
+        def order(family: FamilyRecord) -> tuple[int, bool, bool, int, int]:
+            when_full, priority = policy_of(family.group)
+            thin = thinnable(self._catalog, family)
+            return priority, when_full == "block", not thin, family.thinned if thin else 0, family.number
+
+        return sorted((f for f in self._catalog.families.values() if f.kind == "telemetry"), key=order)
+
+    def may_go(self, family: FamilyRecord) -> bool:
+        """Whether the policy of every stream in a generation allows to give it up as it is."""
+        live = self.live(family)
+        return bool(live) and all(self._may_lose(key, end) for key, end in live)
+
+    def live(self, family: FamilyRecord) -> list[tuple[SegmentKey, int]]:
+        """`(segment, offset behind its last entry there)` of what is still readable in a generation."""
+        found = []
+        for key, _, end in self._catalog.segments_in(family.number):
+            record = self._catalog.segments.get(key)
+            if record is not None and record.start < end:
+                found.append((key, end))
+        return found
+
+    def cuts(self, family: FamilyRecord) -> list[Cut]:
+        """The truncations after which a generation holds nothing."""
+        return [measure(self._kv, self._catalog, key, end, self._sent(key)) for key, end in self.live(family)]
+
+    def _may_lose(self, key: SegmentKey, end: int) -> bool:
+        stream = self._catalog.by_number.get(key.stream)
+        if stream is not None and stream.config.kind == STATE:
+            return False
+        if stream is not None and stream.config.when_full != "block":
+            return True
+        return stream is not None and self.is_confirmed(key, end) and self.is_consumed(key, end)
+
+    def is_confirmed(self, key: SegmentKey, end: int) -> bool:
+        """Whether every upstream that wants the stream holds all before `end`. False where none wants it."""
+        sent = self._sent(key)
+        stream = self._catalog.by_number[key.stream]
+        record = self._catalog.segments[key]
+        if sent is None:
+            return False
+        if sent >= record.last_commit:
+            return True
+        if stream.origin is not None:
+            return False
+        found = SegmentScan(self._kv, self._catalog, key).entry_at(end - 1)
+        try:
+            return found is not None and 0 < entry.head(found[1]).commit <= sent
+        except DamagedBlockError:
+            return False
+
+    def is_consumed(self, key: SegmentKey, end: int) -> bool:
+        """Whether every consumer has read all before `end`. True where there is none."""
+        stream = self._catalog.by_number[key.stream]
+        read = self.bounds.consumed.get(stream.name)
+        return read is None or read.get((key.segment, key.epoch), 0) >= end
+
+    def _sent(self, key: SegmentKey) -> int | None:
+        stream = self._catalog.by_number.get(key.stream)
+        return None if stream is None else self.bounds.confirmed.get(stream.name)
+
+    def _why_not(self, missing: int) -> str:
+        held: dict[str, int] = {}
+        for family in self._by_priority():
+            live = self.live(family)
+            total = sum(end for _, end in live) or 1
+            for key, end in live:
+                stream = self._catalog.by_number.get(key.stream)
+                name = "?" if stream is None else stream.name
+                held[name] = held.get(name, 0) + self._generations.bytes_of(family.name) * end // total
+        largest = sorted(held.items(), key=lambda item: -item[1])[:3]
+        names = ", ".join(f"{name} (about {size >> 20} MiB)" for name, size in largest) or "no stream"
+        return (
+            f"disk_limit of {self._limit_bytes >> 20} MiB is reached, {max(1, missing >> 10)} KiB more are needed, and "
+            f"nothing may be given up. Most is held by {names}: not confirmed by an upstream, and when_full is block. "
+            "Bring the upstream back, raise disk_limit, truncate a stream, or set its when_full. "
+            "What was accepted is kept and written then"
+        )
+
+
+def _give_up(cuts: Sequence[Cut], gone: Sequence[FamilyRecord]) -> Callable[[Group, Ticket], None]:
+    def take(group: Group, ticket: Ticket) -> None:
+        take_cuts(group, cuts, drops.DISK_LIMIT)
+        take_gone(group, gone)
+        group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
+
+    return take
