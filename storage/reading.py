@@ -83,7 +83,7 @@ class Reader:
     def poll(self, max_events: int = 1000) -> list[Event | Gap]:
         """Up to `max_events` events and gaps from `position` on, [] at the durable end. One bounded step."""
         if not self._ready:
-            self._ready = self._fetch()
+            self._ready = self._fetch() or self._fetch()
         taken, self._ready = self._ready[:max_events], self._ready[max_events:]
         if taken:
             self.position = taken[-1].next
@@ -102,8 +102,15 @@ class Reader:
             entry = self._scan.entry_at(self.position.offset)
             self._next_entry = self.position.offset if entry is None else entry[0]
         entries = self._scan.entries_from(self._next_entry)
+        record = self._scan.record
+        if self.position.offset < record.start:
+            return []  # It was given up while this looked: the next step tells.
+        if not entries or entries[0][0] > self._next_entry:
+            entries = self._missing(record)
         ready: list[Event | Gap] = []
-        for start, raw in entries or self._missing(record):
+        for start, raw in entries:
+            if start > self._next_entry:
+                break
             items, end = self._unpack(start, raw)
             self._next_entry = end
             ready += items
@@ -117,13 +124,8 @@ class Reader:
         return Gap(self._stream.name, here, start, GapReason.DROPPED, events, f"given up before this read{reason}")
 
     def _missing(self, record: SegmentRecord) -> list[tuple[int, bytes]]:
-        """Durable offsets under which nothing is found: shown as a gap as far as the next thing that is.
-
-        Nothing where they were given up while this looked: the next poll tells.
-        """
+        """Durable offsets under which nothing is found: shown as a gap as far as the next thing that is."""
         start = self.position.offset
-        if start < self._scan.record.start:
-            return []
         following = self._scan.entries_from(start, limit=1)
         end = following[0][0] if following else record.length
         gap = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, "nothing is stored here")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Protocol
 
 from storage.clock import Clock
@@ -114,29 +113,3 @@ class Groups:
         """Every group there is."""
         own = [info.name for info in self._store.streams(internal=True) if info.name.startswith(GROUPS)]
         return [name[len(GROUPS) :] for name in own]
-
-
-class _WithGroups(Protocol):
-    @property
-    def reader_groups(self) -> Groups: ...
-
-
-class GroupAccess:
-    """What a store offers of reader groups."""
-
-    @cached_property
-    def reader_groups(self: Reading) -> Groups:
-        """The groups that there are."""
-        return Groups(self)
-
-    def reader_group(
-        self: _WithGroups,
-        name: str,
-        streams: Sequence[str] | None = None,
-        *,
-        start: Where = "head",
-        stop: Where | None = None,
-        config: GroupConfig | None = None,
-    ) -> ReaderGroup:
-        """As `Groups.get`."""
-        return self.reader_groups.get(name, streams, start=start, stop=stop, config=config)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
+from storage.committer import Take
 from storage.model import STATE, StreamConfig
 from storage.state import revisioned, table
 from storage.state.revisioned import RevisionedStream
 from storage.state.synchronizer import COMPACT_BYTES, Codec, StateSynchronizer
 from storage.state.table import Table
+from storage.ticket import Ticket
 
 CONFIG = StreamConfig(kind=STATE, priority=1 << 20)
 """Of a generation of its own, so that nothing else waits to be given up because of a little state."""
 
 S = TypeVar("S")
 U = TypeVar("U")
+
+
+class Submitting(Protocol):
+    """A store that takes steps of commits."""
+
+    def submit_take(self, take: Take, size_bytes: int) -> Ticket: ...
 
 
 class Creating(revisioned.Store, Protocol):

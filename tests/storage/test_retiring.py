@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage import FakeClock, Gap, GapReason, SegmentStore, StreamConfig, committer
-from storage.kv.contract import Batch
+from storage.kv.contract import Batch, Item
 from storage.kv.memory import MemoryTwin
 from storage.mirror import Held
 from tests.storage.conftest import Reopen
@@ -220,6 +220,26 @@ def test_what_a_repair_brings_back_does_no_harm(clock: FakeClock, what: str) -> 
     assert store.check().findings == []
 
 
+def test_a_record_that_came_back_without_its_generation_is_written_to_all_the_same(clock: FakeClock) -> None:
+    twin = MemoryTwin()
+    store = SegmentStore.in_memory(twin, clock=clock)
+    fill(store, 40)
+    old = twin.copy()
+    store.truncate("s", "tail")
+    assert store._retention.retire(everything=True)
+    store.close()
+    kv, before = twin.connect(), old.connect()
+    batch = Batch()
+    for key, value in before.scan("default", b"F", b"G", limit=1000):
+        batch.put("default", key, value)
+    kv.write(batch)
+    kv.sync()
+    kv.close()
+    store = SegmentStore.in_memory(twin, clock=clock)
+    assert len(fill(store, 30)) == 60
+    assert store.check().ok
+
+
 def test_a_reader_that_was_inside_a_generation_when_it_went_is_told(tmp_path: Path) -> None:
     with SegmentStore.open(tmp_path / "store") as store:
         events = fill(store, 60)
@@ -231,6 +251,30 @@ def test_a_reader_that_was_inside_a_generation_when_it_went_is_told(tmp_path: Pa
         gaps = [item for item in items if isinstance(item, Gap)]
         assert [gap.reason for gap in gaps] == [GapReason.DROPPED]
         assert items[-20:] == events[100:]
+
+
+def test_a_generation_that_goes_while_a_reader_looks_is_no_damage(
+    store: SegmentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = fill(store, 60)
+    reader = store.reader("s", events[10].position)
+    scan = store._kv.scan
+    went: list[bool] = []
+
+    def late(
+        family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20
+    ) -> list[Item]:
+        if not went:
+            went.append(True)
+            store.truncate("s", events[100].position)
+            assert store._retention.retire()
+        return scan(family, start, stop, limit=limit, max_bytes=max_bytes)
+
+    monkeypatch.setattr(store._kv, "scan", late)
+    items = [item for _ in range(20) for item in reader.poll()]
+    assert went
+    assert [item.reason for item in items if isinstance(item, Gap)] == [GapReason.DROPPED]
+    assert items[1:] == events[100:]
 
 
 def test_an_upstream_that_is_told_of_held_streams_in_the_old_way_gets_a_gap_of_unknown_count(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from storage import Append, Event, Frame, Gap, GapReason, Position, SegmentStore
@@ -48,9 +50,10 @@ def test_a_read_below_the_start_is_told_once_and_goes_on(store: SegmentStore) ->
 def test_a_segment_never_begins_inside_a_commit(store: SegmentStore) -> None:
     store.create_stream("s")
     for number in range(4):
-        frames = [Frame([b"%d" % number], f"key {i}") for i in range(5)]
+        frames = [Frame([b"%d" % number + os.urandom(600_000)], f"key {i}") for i in range(5)]
         store.submit([Append("s", frames)]).result()
     events = list(store.read("s"))
+    assert store.check().blocks > 2 * 4
     assert store.truncate("s", events[13].position)
     assert list(store.read("s")) == events[10:]
     assert not store.truncate("s", events[14].position)
