@@ -92,10 +92,11 @@ class ReaderGroup:
                 left = [Left(reader_id, marks)] if reader_id in state.readers else []
                 return [*left, Joined(reader_id)]
 
+            # Before it can be seen: another's step must not take it for one that has long been silent.
+            self._heard_ns[reader_id] = self._store.clock.boot_ns()
             self._update(decide)
             reader = Reader(self, self._store, self._synchronizer, reader_id)
             self._live[reader_id] = reader
-            self._heard_ns[reader_id] = self._store.clock.boot_ns()
             return reader
 
     def reader_offline(self, reader_id: str, last_position: ReaderPosition | None = None) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 import pytest
 
 from storage import Event, StreamCut
 from storage.errors import InvalidNameError, StorageError, StoreBusyError
 from storage.model import KeyRange
-from storage.readers import CheckpointEvent, ReaderOfflineError, ReaderPosition
+from storage.readers import CheckpointEvent, GroupConfig, ReaderOfflineError, ReaderPosition
+from storage.readers.group_state import GroupState, GroupUpdate
+from tests.storage.conftest import Reopen
 from tests.storage.group_bench import Bench, read
 
 
@@ -130,6 +135,51 @@ def test_a_reader_that_is_heard_keeps_its_segments(bench: Bench) -> None:
     bench.clock.advance(11)
     a.read()
     assert sorted(group.readers) == ["a"]
+
+
+def test_a_reader_that_joins_late_is_not_taken_for_a_silent_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.streams.create("s")
+    group = bench.group()
+    bench.clock.advance(100)
+    update = group._update
+
+    def update_while_another_steps(decide: Callable[[GroupState], list[GroupUpdate]]) -> GroupState:
+        state = update(decide)
+        group.step()
+        return state
+
+    monkeypatch.setattr(group, "_update", update_while_another_steps)
+    group.reader("a").read()
+    assert list(group.readers) == ["a"]
+
+
+def test_readers_in_threads_read_each_event_once(reopen: Reopen) -> None:
+    store = reopen()
+    streams = [f"s{number}" for number in range(6)]
+    for stream in streams:
+        store.create_stream(stream)
+        store.writer(stream).append_many([b"%d" % number for number in range(100)]).result()
+    got: list[tuple[str, bytes]] = []
+    failures: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            reader = store.reader_group("g", streams, config=GroupConfig(record_interval_s=0)).reader(name)
+            for _ in range(500):
+                got.extend((item.stream, item.payload) for item in reader.read(7) if isinstance(item, Event))
+                if len(got) >= 600:
+                    break
+            reader.close()
+        except BaseException as error:  # noqa: BLE001 - a thread's failure is the test's
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(got) == sorted((stream, b"%d" % number) for stream in streams for number in range(100))
 
 
 def test_with_the_position_kept_by_the_caller_each_event_comes_once(bench: Bench) -> None:
