@@ -67,6 +67,12 @@ Write path
     A write refused by a stall or a full disk is tried again, the same bytes under the same number, at the next
     `commit()`. A failed sync closes the store to writes: nothing after it may be called durable until it is reopened.
 
+State (`storage.state`)
+    Streams below `_system/` are the store's own: of kind `state`, of one segment, not shown and not mirrored unless
+    asked for. A conditional append (`Append.expected_length`) is judged when its commit is built, in the order of
+    submission, so one of any number wins. Tables are cursors with a version. State lies in generations of its own class
+    and is never given up. Reader groups (`storage.readers`) are such a state, and bound what retention may take.
+
 Giving up (`storage.retention`)
     Truncation moves a segment's start to the first entry of a commit, so never into an entry or a transaction. Offsets
     never shift. What is given up is counted (`D`); a read below the start is told once, and an upstream that did not hold
@@ -81,11 +87,6 @@ The disk limit (`storage.budget`, `storage.room`)
     Before a commit is written, all that can be on disk until the next measurement is bounded: what is there, what the log
     holds once more (a flush), the commit twice, a slack. Where that exceeds the limit, streams give up by policy and
     priority in a commit of its own, which the slack has room for; where none may, commits wait and say why.
-
-State (`storage.state`)
-    Streams below `_system/` are the store's own: of kind `state`, of one segment, not shown and not mirrored unless
-    asked for. A conditional append (`Append.expected_length`) is judged when its commit is built, in the order of
-    submission, so one of any number wins. Tables are cursors with a version.
 
 Opening
     1. FORMAT is checked, the lock taken.

@@ -60,12 +60,10 @@ class Cuts:
         record = scan.record
         if len(self._stream.layout) == 1:
             places = {}
-        elif position.offset < record.start:
-            places = self.head()
+        elif position.offset <= record.start and record.start:
+            places = self.head()  # What stood before it, and so what was read of the others, is not known any more.
         elif position.offset == 0:
-            places = self._behind(at.opened, index)
-        elif position.offset == record.start:
-            places = self._behind(self._commit(scan, position.offset) - 1, len(self._stream.layout))
+            places = self._behind(self._commit(scan, 0) if record.length else at.opened, index)
         else:
             places = self._behind(self._commit(scan, position.offset - 1), index)
         places[scan.key] = position

@@ -56,8 +56,9 @@ def is_internal(name: str) -> bool:
     return name.startswith(INTERNAL)
 
 
-def check_reserved(name: str, config: StreamConfig) -> None:
-    """Raises InvalidNameError for a name that the store keeps for itself."""
+def check_new_stream(name: str, config: StreamConfig) -> None:
+    """Raises InvalidNameError for what is no stream name, or one that the store keeps for itself."""
+    check_stream_name(name)
     if is_internal(name) and config.kind != STATE:
         raise InvalidNameError(f"{name!r}: names below {INTERNAL} are the store's own; choose another")
 

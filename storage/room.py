@@ -4,8 +4,8 @@ First what nobody can miss: generations that hold nothing any more, and the chai
 by priority, the smaller number first; within it streams that are `drop-oldest` or `thin` before those that `block`; then
 the oldest (of `thin` streams it is thinned first: `storage.thinning`). A generation goes whole, with all that its
 streams have in it. A stream that blocks gives up only what every upstream that wants it has confirmed and every consumer
-has read, and nothing where no upstream wants it. So with `block` nothing that was taken is lost; what is held is then
-said, and commits wait.
+has read, and nothing where no upstream wants it; one of kind `state` gives up nothing. So with `block` nothing that was
+taken is lost; what is held is then said, and commits wait.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from storage.generations import Generations, policy_of
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.model import Receipt
+from storage.model import STATE, Receipt
 from storage.reading import SegmentScan
 from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
 from storage.thinning import Thinning, thinnable
@@ -148,6 +148,8 @@ class Room:
 
     def _may_lose(self, key: SegmentKey, end: int) -> bool:
         stream = self._catalog.by_number.get(key.stream)
+        if stream is not None and stream.config.kind == STATE:
+            return False
         if stream is not None and stream.config.when_full != "block":
             return True
         return stream is not None and self.is_confirmed(key, end) and self.is_consumed(key, end)

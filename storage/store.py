@@ -31,7 +31,7 @@ from storage.model import (
     SegmentId,
     StreamConfig,
     StreamCut,
-    check_reserved,
+    check_new_stream,
     check_stream_name,
 )
 from storage.opening import open_for_writing
@@ -144,8 +144,7 @@ class SegmentStore(StoreView, StateAccess):
 
         Raises InvalidNameError.
         """
-        check_stream_name(name)
-        check_reserved(name, config or StreamConfig())
+        check_new_stream(name, config or StreamConfig())
         if name in self._catalog.streams:
             return False
 
@@ -221,7 +220,7 @@ class SegmentStore(StoreView, StateAccess):
         return self.submit_take(take, size + sum(len(change.value or b"") for change in changes))
 
     def submit_take(self, take: Take, size_bytes: int) -> Ticket:
-        """Queue a step of a commit: for parts of this package. Raises what `submit` raises at once."""
+        """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
         return self._committer.submit(Ticket(self._committer), take, size_bytes)
 
     def writer(self, stream: str, writer_id: str | None = None) -> Writer:

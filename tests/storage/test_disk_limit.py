@@ -9,6 +9,7 @@ import pytest
 
 from storage import Append, Event, FakeClock, Frame, Gap, GapReason, SegmentStore, StreamConfig, Ticket
 from storage.kv.memory import MemoryTwin
+from tests.storage.counts import COUNTS, CountsCodec
 from tests.storage.test_retiring import replicate
 
 LIMIT = 400_000
@@ -57,6 +58,18 @@ def test_the_oldest_goes_and_the_limit_holds() -> None:
     dropped = ring.store.stream("a").dropped["disk_limit"]
     assert dropped.events == 3000 - len(live)
     assert ring.store.check().findings == []
+
+
+def test_state_is_never_given_up() -> None:
+    ring = Ring(("readings", dropping(1 << 21)))
+    counts = ring.store.synchronizer(COUNTS, CountsCodec())
+    counts.update(lambda state: ["a"])
+    ring.store.retain({COUNTS: 1 << 40, "readings": 1 << 40})
+    for _ in range(1000):
+        assert ring.append("readings").done()
+    assert len(ring.live("readings")) < 400
+    assert ring.store.synchronizer(COUNTS, CountsCodec()).fetch() == {"a": 1}
+    counts.update(lambda state: ["a"])
 
 
 def test_the_smaller_priority_goes_first() -> None:
