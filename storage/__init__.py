@@ -34,7 +34,7 @@ Tables in `default`, by first byte of the key
     `G` + segment   segment: state, start, length, events, checksum of its newest block, last commit, gaps
     `I` + segment + generation    the first offset of the segment in that generation
     `W` + stream + writer id      the writer's last event number
-    `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to
+    `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to; tables as well
     `B` + boot id   a boot: its place in order and the offset from its clock to wall time
     `M` + node      mirror: which store, and which opening of it, may speak for a node
     `T` + stream    mirrored streams: the origin's commit up to which all is held
@@ -82,6 +82,11 @@ The disk limit (`storage.budget`, `storage.room`)
     holds once more (a flush), the commit twice, a slack. Where that exceeds the limit, streams give up by policy and
     priority in a commit of its own, which the slack has room for; where none may, commits wait and say why.
 
+State (`storage.state`)
+    Streams below `_system/` are the store's own: of kind `state`, of one segment, not shown and not mirrored unless
+    asked for. A conditional append (`Append.expected_length`) is judged when its commit is built, in the order of
+    submission, so one of any number wins. Tables are cursors with a version.
+
 Opening
     1. FORMAT is checked, the lock taken.
     2. The write-ahead logs are read by our own reader (`storage.kv.logs`) before the engine sees them. A torn tail, a
@@ -108,6 +113,7 @@ from storage.model import (
     SegmentInfo,
     SegmentState,
     StreamConfig,
+    StreamCut,
     StreamInfo,
 )
 from storage.store import SegmentStore
@@ -130,6 +136,7 @@ __all__ = [
     "SegmentState",
     "SegmentStore",
     "StreamConfig",
+    "StreamCut",
     "StreamInfo",
     "SystemClock",
     "Ticket",

@@ -226,8 +226,8 @@ class Group:
         """Whether nothing of what came in needs writing."""
         changes = self.changes
         tables = (
-            changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
-            changes.drops, changes.gone_families, self.deletions,
+            changes.streams, changes.segments, changes.cursors, changes.mirrors, changes.throughs, changes.families,
+            changes.node, changes.drops, changes.gone_families, self.deletions,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))

@@ -15,7 +15,7 @@ from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.mirror import Boot, Entry, Held, Holdings, Part, Unit
-from storage.model import GapReason, KeyRange, Receipt, StreamConfig
+from storage.model import GapReason, KeyRange, Receipt, StreamConfig, is_internal
 from storage.reading import SegmentScan
 from storage.ticket import Ticket
 
@@ -189,6 +189,8 @@ def holdings(catalog: Catalog, node: str) -> Holdings:
 
 def check_origin(known: MirrorRecord | None, node: str, store: UUID, opening: int, streams: int) -> None:
     """Raises OriginRefusedError unless this opening of this store may speak for the node."""
+    if is_internal(f"{node}/"):
+        raise OriginRefusedError(f"node {node!r}: its streams would be the store's own; give it another [node] name")
     if known is None:
         return
     if known.store != store:

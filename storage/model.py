@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from storage.drops import Dropped
@@ -22,6 +23,11 @@ MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
 MAX_WRITERS_PER_STREAM = 10_000
 """Writers remembered by number. Above it the one that has been silent longest is forgotten."""
+
+INTERNAL = "_system/"
+"""Below it lie the streams that the store keeps for itself."""
+STATE = "state"
+"""The kind of streams that hold state: small, of one segment, kept by whoever compacts them."""
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -41,6 +47,17 @@ def check_stream_name(name: str) -> str:
             f"{name!r} is no stream name: use words of letters, digits and _.~@:+=- with single slashes between them"
         )
     return name
+
+
+def is_internal(name: str) -> bool:
+    """Whether it is a stream that the store keeps for itself."""
+    return name.startswith(INTERNAL)
+
+
+def check_reserved(name: str, config: StreamConfig) -> None:
+    """Raises InvalidNameError for a name that the store keeps for itself."""
+    if is_internal(name) and config.kind != STATE:
+        raise InvalidNameError(f"{name!r}: names below {INTERNAL} are the store's own; choose another")
 
 
 def stream_word(text: str) -> str:
@@ -64,6 +81,15 @@ class KeyRange:
 
     def __contains__(self, point: int) -> bool:
         return self.low <= point < self.high
+
+    def overlaps(self, other: KeyRange) -> bool:
+        return self.low < other.high and other.low < self.high
+
+    def split(self, parts: int = 2) -> tuple[KeyRange, ...]:
+        """This range in parts of one size."""
+        size = self.high - self.low
+        bounds = [self.low + size * part // parts for part in range(parts + 1)]
+        return tuple(KeyRange(low, high) for low, high in pairwise(bounds))
 
 
 class SegmentState(Enum):
@@ -115,6 +141,25 @@ class Position(NamedTuple):
             raise ValueError(f"{text!r} is no position: one looks like 0.0:1234 or 0.0:1234+7")
         number, epoch, offset, place = match.groups()
         return Position(int(number), int(epoch), int(offset), int(place or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCut:
+    """Where a reader of a whole stream stands: a position in each of the segments that it reads side by side there.
+
+    Their key ranges share out the key space. What lies before them in the order of epochs is read, what comes behind
+    them is not. As text, the positions with commas between them; one position alone is a cut of a stream of one segment.
+    """
+
+    positions: tuple[Position, ...]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.positions))
+
+    @staticmethod
+    def parse(text: str) -> StreamCut:
+        """The cut that `str()` wrote. Raises ValueError with an example of one."""
+        return StreamCut(tuple(Position.parse(part) for part in text.split(",")))
 
 
 class Frame(NamedTuple):
@@ -228,16 +273,27 @@ class StreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class SegmentInfo:
-    """A segment as it stands on disk now. `start` to `start + …length` in bytes; `events` ever appended to it."""
+    """A segment as it stands on disk now. Bytes [start, length) are there; `events` were ever appended to it.
+
+    `until` is the epoch in which it was sealed, None while it is open.
+    """
 
     id: SegmentId
-    state: SegmentState
     keys: KeyRange
+    until: int | None
     start: int
     length: int
     events: int
     last_commit: int
     gaps: int
+
+    @property
+    def state(self) -> SegmentState:
+        return SegmentState.OPEN if self.until is None else SegmentState.SEALED
+
+    def precedes(self, other: SegmentInfo) -> bool:
+        """Whether `other` was opened when this was sealed and takes some of its keys: it is read only after this."""
+        return self.until == other.id.epoch and self.keys.overlaps(other.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,3 +308,9 @@ class StreamInfo:
     origin: str | None
     segments: tuple[SegmentInfo, ...]
     dropped: Mapping[str, Dropped] = field(default_factory=dict)
+
+    def successors(self, segment: SegmentInfo) -> tuple[SegmentInfo, ...]:
+        return tuple(other for other in self.segments if segment.precedes(other))
+
+    def predecessors(self, segment: SegmentInfo) -> tuple[SegmentInfo, ...]:
+        return tuple(other for other in self.segments if other.precedes(segment))

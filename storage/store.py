@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from uuid import UUID
 
 from storage import mirroring
 from storage.budget import Sizes, check_limit
-from storage.catalog import SegmentLayout, SegmentRecord, StreamRecord
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
+from storage.committer import Take
 from storage.directory import StoreDirectory
-from storage.drops import Drops
-from storage.errors import ConditionFailedError, StorageError, TooLargeError, UnknownStreamError
+from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.forecast import Outlook
 from storage.frame import check_frame
-from storage.gaps import gaps_of
 from storage.group import Group
-from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
@@ -28,29 +24,25 @@ from storage.mirror import Held, Holdings, Unit
 from storage.model import (
     MAX_APPEND_BYTES,
     Append,
-    Event,
-    Gap,
     Position,
     Receipt,
     RetentionPolicy,
-    SegmentId,
-    SegmentInfo,
     StreamConfig,
-    StreamInfo,
+    check_reserved,
     check_stream_name,
 )
-from storage.moment import parse_where
 from storage.opening import open_for_writing
-from storage.reading import Reader, SegmentScan, position_of_time
+from storage.readers.access import Groups
 from storage.retention import Retention, RetentionReport
+from storage.state.access import StateAccess
+from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
+from storage.view import StoreView
 from storage.writer import Writer
 
-_FOLLOW_WAIT_S = 1.0
 
-
-class SegmentStore:
+class SegmentStore(StoreView, StateAccess):
     """Streams of events, durable before their tickets say so.
 
     Any thread may call anything. Commits are a step (`commit`): a thread at the top owns them (`own_commits`), or
@@ -62,15 +54,14 @@ class SegmentStore:
         disk_limit: int | None = None,
     ) -> None:  # fmt: skip
         opened = open_for_writing(kv, store_id, clock, trace)
-        self._kv = kv
-        self._clock = clock
-        self._catalog = opened.catalog
-        self._committer = opened.committer
+        super().__init__(kv, opened.catalog, opened.committer, clock)
         self._directory = directory
         self._retention = Retention(
             kv, opened.catalog, opened.committer, clock, disk_limit, (directory or kv).disk_bytes
         )
         self._closed = False
+        self.reader_groups = Groups(self)
+        self.reader_group = self.reader_groups.get
         self.store_id = store_id
         self.recovery = opened.lines
 
@@ -142,10 +133,6 @@ class SegmentStore:
         """The number of this opening for writing."""
         return self._committer.opening
 
-    @property
-    def clock(self) -> Clock:
-        return self._clock
-
     # streams
 
     def create_stream(self, name: str, config: StreamConfig | None = None) -> bool:
@@ -154,6 +141,7 @@ class SegmentStore:
         Raises InvalidNameError.
         """
         check_stream_name(name)
+        check_reserved(name, config or StreamConfig())
         if name in self._catalog.streams:
             return False
 
@@ -164,22 +152,6 @@ class SegmentStore:
 
         self._committer.submit(Ticket(self._committer), take, len(name)).result()
         return True
-
-    def has_stream(self, name: str) -> bool:
-        return name in self._catalog.streams
-
-    def streams(self) -> list[StreamInfo]:
-        """Every stream as it stands on disk now, by name."""
-        return [self._info(stream) for stream in sorted(self._catalog.streams.copy().values(), key=lambda s: s.name)]
-
-    def stream(self, name: str) -> StreamInfo:
-        """Raises UnknownStreamError."""
-        return self._info(self._stream(name))
-
-    def gaps(self, name: str) -> list[Gap]:
-        """Every range of a stream that is gone, and why. Raises UnknownStreamError."""
-        stream = self._stream(name)
-        return gaps_of(self._kv, self._catalog, stream)
 
     def truncate(self, name: str, *positions: str | Position) -> bool:
         """Give up what lies before `positions` (a StreamCut: one in each segment that is cut), durable when it returns.
@@ -196,39 +168,12 @@ class SegmentStore:
         """One step of retention, to be taken every few seconds (`storage.retention.Retention.retain`)."""
         return self._retention.retain(confirmed, consumed or {}, mirrored or {})
 
-    def _stream(self, name: str) -> StreamRecord:
-        stream = self._catalog.streams.get(name)
-        if stream is None:
-            near = difflib.get_close_matches(name, list(self._catalog.streams), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UnknownStreamError(f"there is no stream {name!r}{hint}")
-        return stream
-
-    def _info(self, stream: StreamRecord) -> StreamInfo:
-        segments = []
-        for layout in stream.layout:
-            key = SegmentKey(stream.number, layout.segment, layout.epoch)
-            record = self._catalog.segments.get(key, SegmentRecord())
-            segments.append(
-                SegmentInfo(
-                    SegmentId(stream.name, layout.segment, layout.epoch),
-                    record.state,
-                    layout.keys,
-                    record.start,
-                    record.length,
-                    record.events,
-                    record.last_commit,
-                    record.gaps,
-                )
-            )
-        origin = None if stream.origin is None else stream.origin[0]
-        drops = self._catalog.drops.get(stream.number, Drops()).reasons
-        return StreamInfo(stream.name, stream.config, origin, tuple(segments), dict(drops))
-
     # writing
 
-    def submit(self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None) -> Ticket:
-        """Queue one all-or-nothing group: every frame of every append, and the cursors, in one commit, or none of it.
+    def submit(
+        self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None, changes: Sequence[Change] = ()
+    ) -> Ticket:
+        """Queue one all-or-nothing group: appends, cursors and changes of tables, in one commit, or none of it.
 
         Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), StoreFullError (the
         stream is at its own limit), TooLargeError, UnknownStreamError, StoreFailedError, StoreClosedError. The ticket
@@ -248,22 +193,18 @@ class SegmentStore:
         kept = tuple(appends)
 
         def take(group: Group, ticket: Ticket) -> None:
-            group.take(ticket, kept, state)
+            group.take(ticket, kept, state | plan_changes(group, changes))
 
-        return self._committer.submit(Ticket(self._committer), take, size)
+        return self.submit_take(take, size + sum(len(change.value or b"") for change in changes))
+
+    def submit_take(self, take: Take, size_bytes: int) -> Ticket:
+        """Queue a step of a commit: for parts of this package. Raises what `submit` raises at once."""
+        return self._committer.submit(Ticket(self._committer), take, size_bytes)
 
     def writer(self, stream: str, writer_id: str | None = None) -> Writer:
         """A writer for a stream that exists. Raises UnknownStreamError."""
         self._stream(stream)
         return Writer(self, stream, writer_id)
-
-    def last_number(self, stream: str, writer_id: str) -> int | None:
-        """The writer's highest durable number in that stream, None where it is not known."""
-        return self._catalog.writers.get(self._stream(stream).number, {}).get(writer_id)
-
-    def cursor(self, name: str) -> bytes | None:
-        """The durable state last submitted under that name."""
-        return self._catalog.cursors.get(name)
 
     # committing
 
@@ -293,86 +234,6 @@ class SegmentStore:
     def waiting(self) -> int:
         """Submissions in the queue."""
         return self._committer.waiting
-
-    @property
-    def last_commit(self) -> int:
-        """The newest durable commit."""
-        return self._committer.last_commit
-
-    def wait_for_commit(self, after: int, timeout_s: float) -> int:
-        """Wait until a commit behind `after` is durable, at most `timeout_s`; the newest one."""
-        return self._committer.wait_for_commit(after, timeout_s)
-
-    # reading
-
-    def resolve(self, stream: str, where: str | Position) -> Position:
-        """The position that `where` names: `head`, `tail`, a position, an ISO 8601 time, an age.
-
-        Raises ValueError with examples, UnknownStreamError.
-        """
-        record = self._stream(stream)
-        layout = record.layout[-1]
-        scan = self._scan(record, layout)
-        place = parse_where(where, self._clock.wall_ns()) if isinstance(where, str) else where
-        if isinstance(place, Position):
-            if (place.number, place.epoch) != (layout.segment, layout.epoch):
-                raise ValueError(
-                    f"{stream!r} has no segment {place.number}.{place.epoch}: the position is of another stream"
-                )
-            return place
-        head = Position(layout.segment, layout.epoch, scan.record.start)
-        if place == "head":
-            return head
-        if place == "tail":
-            return Position(layout.segment, layout.epoch, scan.record.length)
-        assert isinstance(place, int)
-        return position_of_time(self._reader(record, layout, head), self._catalog, scan, place)
-
-    def reader(self, stream: str, start: str | Position = "head") -> Reader:
-        """Reads onward from `start` in bounded steps. Raises ValueError, UnknownStreamError."""
-        position = self.resolve(stream, start)
-        record = self._stream(stream)
-        return self._reader(record, record.layout[-1], position)
-
-    def read(
-        self,
-        stream: str,
-        start: str | Position = "head",
-        *,
-        stop: str | Position | None = None,
-        follow: bool = False,
-        limit: int | None = None,
-        on_gap: Callable[[Gap], None] | None = None,
-    ) -> Iterator[Event]:
-        """Events from `start` up to and without `stop`; with `follow`, on and on as they become durable.
-
-        Without a `stop` it ends at what was durable when it got there. Gaps go to `on_gap`, once each.
-        """
-        reader = self.reader(stream, start)
-        end = None if stop is None else self.resolve(stream, stop)
-        left = limit
-        while left is None or left > 0:
-            seen = self.last_commit
-            items = reader.poll(1000 if left is None else min(left, 1000))
-            if not items:
-                if not follow or (end is not None and reader.position >= end):
-                    return
-                self.wait_for_commit(seen, _FOLLOW_WAIT_S)
-            for item in items:
-                if end is not None and item.position >= end:
-                    return
-                if isinstance(item, Gap):
-                    if on_gap is not None:
-                        on_gap(item)
-                    continue
-                yield item
-                left = None if left is None else left - 1
-
-    def _scan(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentScan:
-        return SegmentScan(self._kv, self._catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
-
-    def _reader(self, stream: StreamRecord, layout: SegmentLayout, position: Position) -> Reader:
-        return Reader(self._kv, self._catalog, stream, layout, position)
 
     # mirroring
 

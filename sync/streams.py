@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-OURS = ("uplink/", "refused/")
-"""Streams that replication itself writes. Only a pattern that begins so selects them."""
+from storage.model import INTERNAL
+
+OURS = ("uplink/", "refused/", INTERNAL)
+"""Streams that replication and the store itself write. Only a pattern that begins so selects them."""
 
 
 def selector(patterns: Sequence[str] = ("*",)) -> Callable[[str], bool]:

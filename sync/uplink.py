@@ -53,7 +53,7 @@ class ReplicatedStore(Protocol):
 
     def cursor(self, name: str) -> bytes | None: ...
 
-    def streams(self) -> list[StreamInfo]: ...
+    def streams(self, *, internal: bool = False) -> list[StreamInfo]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class Uplink:
             failures, problem, remedy = self._failures, self._problem, self._remedy
             last_error, confirmed_ns = self._last_error, self._confirmed_ns
             counts = self._count.known(held)
-        infos = [info for info in self._store.streams() if self._wanted(info.name)]
+        infos = [info for info in self._store.streams(internal=True) if self._wanted(info.name)]
         lags = tuple(lag_of(info, held.get(info.name), counts.get(info.name)) for info in infos)
         behind = total(lags)
         return UplinkStatus(
