@@ -318,3 +318,16 @@ def test_a_segments_generations_follow_each_other_by_number(
     assert into.telemetry(configs[0]).number < last
     assert into.telemetry(configs[0], after=last).number > last
     assert into.telemetry(configs[0]).number > last
+
+
+def test_a_generation_that_was_lost_is_shown_as_damage_between_what_is_left(reopen: Reopen) -> None:
+    store = reopen()
+    events = fill(store, 60)
+    ((first, _), (end, _)) = [at for at in store._catalog.generations_of(SegmentKey(1, 0, 0)) if at[1] in (2, 3)]
+    store._kv.drop_family("telemetry-00000002")
+    store = reopen()
+    gaps: list[Gap] = []
+    left = [event for event in events if not first <= event.position.offset < end]
+    assert list(store.read("s", on_gap=gaps.append)) == left
+    assert len(left) < len(events)
+    assert [(gap.position.offset, gap.next.offset, gap.reason) for gap in gaps] == [(first, end, GapReason.DAMAGED)]
