@@ -318,6 +318,7 @@ def test_a_segments_generations_follow_each_other_by_number(
     assert into.telemetry(configs[0]).number < last
     assert into.telemetry(configs[0], after=last).number > last
     assert into.telemetry(configs[0]).number > last
+    assert store._committer.generations.begin(99, 1 << 20).telemetry(configs[0], after=last).number > last
 
 
 def test_a_generation_that_was_lost_is_shown_as_damage_between_what_is_left(reopen: Reopen) -> None:
