@@ -303,6 +303,8 @@ class Catalog:
         self.version = 0
         """Odd while a commit is being taken over: what was read of several records meanwhile may not belong together."""
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
+        self._held: dict[int, set[SegmentKey]] = {}
+        """The segments of each generation."""
 
     @staticmethod
     def load(kv: KeyValueStore) -> Catalog:
@@ -341,6 +343,7 @@ class Catalog:
         for (segment, generation), start in changes.segment_starts.items():
             starts = self._starts.get(segment, [])
             self._starts[segment] = sorted({*(s for s in starts if s[1] != generation), (start, generation)})
+            self._held.setdefault(generation, set()).add(segment)
         for stream_number, writer in changes.forgotten:
             self.writers.get(stream_number, {}).pop(writer, None)
         for (stream_number, writer), last in changes.writers.items():
@@ -356,6 +359,7 @@ class Catalog:
             self.families.pop(family.name, None)
         for segment, generation in changes.gone_starts:
             self._starts[segment] = [s for s in self._starts.get(segment, ()) if s[1] != generation]
+            self._held.get(generation, set()).discard(segment)
         self.drops.update(changes.drops)
         if changes.node is not None:
             self.node = changes.node
@@ -375,7 +379,8 @@ class Catalog:
     def segments_in(self, generation: int) -> list[tuple[SegmentKey, int, int]]:
         """`(segment, first offset, offset behind the last)` of everything that a generation holds."""
         found = []
-        for segment, starts in list(self._starts.items()):
+        for segment in sorted(self._held.get(generation, ())):
+            starts = self._starts[segment]
             for index, (first, number) in enumerate(starts):
                 if number == generation:
                     record = self.segments.get(segment, SegmentRecord())

@@ -106,7 +106,7 @@ class Room:
         first: tuple[str, bool] | None = None
         for family in self._by_priority():
             live = self.live(family)
-            felt = [key for key, end in live if not (self.is_confirmed(key, end) and self.is_consumed(key, end))]
+            felt = [key for key, end in live if not self._is_safe(family, key, end)]
             if live and not felt:
                 reclaimable += self._generations.bytes_of(family.name)
             if felt and first is None:
@@ -131,7 +131,7 @@ class Room:
     def may_go(self, family: FamilyRecord) -> bool:
         """Whether the policy of every stream in a generation allows to give it up as it is."""
         live = self.live(family)
-        return bool(live) and all(self._may_lose(key, end) for key, end in live)
+        return bool(live) and all(self._may_lose(family, key, end) for key, end in live)
 
     def live(self, family: FamilyRecord) -> list[tuple[SegmentKey, int]]:
         """`(segment, offset behind its last entry there)` of what is still readable in a generation."""
@@ -146,30 +146,42 @@ class Room:
         """The truncations after which a generation holds nothing."""
         return [measure(self._kv, self._catalog, key, end, self._sent(key)) for key, end in self.live(family)]
 
-    def _may_lose(self, key: SegmentKey, end: int) -> bool:
+    def _may_lose(self, family: FamilyRecord, key: SegmentKey, end: int) -> bool:
         stream = self._catalog.by_number.get(key.stream)
         if stream is not None and stream.config.kind == STATE:
             return False
         if stream is not None and stream.config.when_full != "block":
             return True
-        return stream is not None and self.is_confirmed(key, end) and self.is_consumed(key, end)
+        return self._is_safe(family, key, end)
 
-    def is_confirmed(self, key: SegmentKey, end: int) -> bool:
-        """Whether every upstream that wants the stream holds all before `end`. False where none wants it."""
+    def _is_safe(self, family: FamilyRecord, key: SegmentKey, end: int) -> bool:
+        """Whether what a segment has in a generation, up to `end`, is held upstream and read by its consumers."""
+        known = key.stream in self._catalog.by_number
+        return known and self.is_confirmed(family, key, end) and self.is_consumed(key, end)
+
+    def is_confirmed(self, family: FamilyRecord, key: SegmentKey, end: int) -> bool:
+        """Whether every upstream that wants the stream holds what is in a generation before `end`. False: none wants it.
+
+        All of it was committed from the generation's first commit on, and before the next one's of its class: only of
+        the generation in which upstream stands, the entry itself is asked.
+        """
         sent = self._sent(key)
-        stream = self._catalog.by_number[key.stream]
-        record = self._catalog.segments[key]
-        if sent is None:
+        if sent is None or sent < family.first:
             return False
-        if sent >= record.last_commit:
+        after = [f.first for f in self._catalog.families.values() if self._follows(f, family)]
+        if sent >= self._catalog.segments[key].last_commit or (after and sent >= min(after) - 1):
             return True
-        if stream.origin is not None:
+        if self._catalog.by_number[key.stream].origin is not None:
             return False
         found = SegmentScan(self._kv, self._catalog, key).entry_at(end - 1)
         try:
             return found is not None and 0 < entry.head(found[1]).commit <= sent
         except DamagedBlockError:
             return False
+
+    @staticmethod
+    def _follows(family: FamilyRecord, before: FamilyRecord) -> bool:
+        return (family.kind, family.group) == (before.kind, before.group) and family.number > before.number
 
     def is_consumed(self, key: SegmentKey, end: int) -> bool:
         """Whether every consumer has read all before `end`. True where there is none."""

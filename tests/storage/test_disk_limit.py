@@ -107,15 +107,32 @@ def test_a_stream_that_blocks_loses_nothing_and_goes_on_when_upstream_confirms()
     assert ring.peak <= LIMIT
 
 
-def test_a_truncation_frees_space_when_the_limit_is_reached() -> None:
+def test_a_truncation_frees_space_when_the_limit_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = Ring(("a", StreamConfig()))
     while ring.store.blocked is None:
         last = ring.append("a")
     middle = list(ring.store.read("a"))[200]
+    missing = ring.store._committer.budget.missing
+    monkeypatch.setattr(ring.store._committer.budget, "missing", lambda batch_bytes: missing(batch_bytes) + 1)
     assert ring.store.truncate("a", middle.position)
+    monkeypatch.undo()
     assert ring.store.commit()
     assert last.done()
     assert ring.live("a")[0] == middle.payload
+
+
+def test_what_waits_for_room_keeps_its_order() -> None:
+    ring = Ring(("a", dropping()))
+    for _ in range(400):
+        ring.append("a")
+    for _ in range(60):
+        payload = b"%06d" % len(ring.sent["a"]) + ring.random.randbytes(3000)
+        ring.store.submit([Append("a", [Frame([payload])])])
+        ring.sent["a"].append(payload)
+    while ring.store.commit():
+        pass
+    live = ring.live("a")
+    assert live == ring.sent["a"][-len(live) :]
 
 
 def test_one_stream_that_blocks_does_not_keep_others_from_giving_up_theirs() -> None:
@@ -138,6 +155,23 @@ def test_what_a_consumer_has_not_read_stays_where_the_stream_blocks() -> None:
     ring.store.retain({"a": 1 << 40}, {"a": [half.position]})
     assert ring.store.commit()
     assert half.payload in ring.live("a")
+
+
+def test_a_hub_that_brings_a_mirrored_stream_on_gives_up_what_is_above() -> None:
+    hub = Ring()
+    with SegmentStore.in_memory() as gateway:
+        gateway.create_stream("a")
+        for number in range(180):
+            gateway.writer("a").append(hub.random.randbytes(1000) + b"%d" % number).result()
+            replicate(gateway, hub.store)
+        hub.store.retain({"g/a": hub.store.last_commit - 60})
+        for number in range(150):
+            gateway.writer("a").append(hub.random.randbytes(1000) + b"%d" % number).result()
+            replicate(gateway, hub.store)
+        assert hub.twin.used_bytes <= LIMIT
+        dropped = hub.store.stream("g/a").dropped["disk_limit"]
+        assert dropped.unsent == 0
+        assert 0 < dropped.events <= 120
 
 
 def test_data_that_was_not_sent_goes_up_as_a_gap() -> None:
@@ -187,6 +221,7 @@ def test_what_was_thinned_unsent_goes_up_as_gaps_at_the_same_places() -> None:
     with SegmentStore.in_memory() as hub:
         ring.append("a")
         replicate(ring.store, hub)
+        ring.store.retain({"a": ring.store.last_commit})
         while "thinned" not in ring.store.stream("a").dropped:
             ring.append("a")
         assert ring.store.stream("a").dropped.keys() == {"thinned"}
