@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from storage import keys
+from storage.chunks import ChunkRecord
 from storage.codec import unseal
 from storage.drops import Drops
 from storage.keys import DEFAULT, SegmentKey
@@ -211,6 +212,8 @@ class Changes:
     throughs: dict[int, int] = field(default_factory=dict)
     families: dict[str, FamilyRecord] = field(default_factory=dict)
     drops: dict[int, Drops] = field(default_factory=dict)
+    chunks: dict[int, ChunkRecord] = field(default_factory=dict)
+    gone_chunks: list[int] = field(default_factory=list)
     gone_families: list[FamilyRecord] = field(default_factory=list)
     gone_starts: list[tuple[SegmentKey, int]] = field(default_factory=list)
     node: NodeRecord | None = None
@@ -237,6 +240,8 @@ class Changes:
             yield keys.family(name), family.encode()
         for stream_number, drops in self.drops.items():
             yield keys.drops(stream_number), drops.encode()
+        for number, chunk in self.chunks.items():
+            yield keys.chunk(number), chunk.encode()
         if self.node is not None:
             yield keys.NODE, self.node.encode()
 
@@ -248,6 +253,8 @@ class Changes:
             yield keys.family(family.name)
         for segment, generation in self.gone_starts:
             yield keys.segment_start(segment, generation)
+        for number in self.gone_chunks:
+            yield keys.chunk(number)
 
 
 class Catalog:
@@ -265,6 +272,10 @@ class Catalog:
         self.throughs: dict[int, int] = {}
         self.families: dict[str, FamilyRecord] = {}
         self.drops: dict[int, Drops] = {}
+        self.chunks: dict[int, ChunkRecord] = {}
+        self.newest_chunk = 0
+        """The highest number given to a chunk since the store was opened, given up or not."""
+        self._chunks_of: dict[SegmentKey, dict[int, ChunkRecord]] = {}
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
 
     @staticmethod
@@ -313,6 +324,13 @@ class Catalog:
         for segment, generation in changes.gone_starts:
             self._starts[segment] = [s for s in self._starts.get(segment, ()) if s[1] != generation]
         self.drops.update(changes.drops)
+        for number, chunk in changes.chunks.items():
+            self.chunks[number] = self._chunks_of.setdefault(chunk.segment, {})[number] = chunk
+            self.newest_chunk = max(self.newest_chunk, number)
+        for number in changes.gone_chunks:
+            gone = self.chunks.pop(number, None)
+            if gone is not None:
+                self._chunks_of[gone.segment].pop(number, None)
         if changes.node is not None:
             self.node = changes.node
 
@@ -330,6 +348,10 @@ class Catalog:
     def generations_of(self, segment: SegmentKey) -> list[tuple[int, int]]:
         """`(first offset, generation)` of every generation that holds some of the segment, in order."""
         return list(self._starts.get(segment, ()))
+
+    def chunks_of(self, segment: SegmentKey) -> list[ChunkRecord]:
+        """A segment's chunks, the oldest first."""
+        return sorted(self._chunks_of.get(segment, {}).values(), key=lambda chunk: chunk.number)
 
     def segments_in(self, generation: int) -> list[tuple[SegmentKey, int, int]]:
         """`(segment, first offset, offset behind the last)` of everything that a generation holds."""
@@ -383,5 +405,8 @@ def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
         changes.families[rest.decode()] = FamilyRecord.decode(payload)
     elif table == keys.DROPS:
         changes.drops[int.from_bytes(rest, "big")] = Drops.decode(payload)
+    elif table == keys.CHUNK:
+        number = int.from_bytes(rest, "big")
+        changes.chunks[number] = ChunkRecord.decode(number, payload)
     elif table == keys.NODE:
         changes.node = NodeRecord.decode(payload)

@@ -12,7 +12,9 @@ from storage import block, keys
 from storage.block import BlockHeader
 from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
 from storage.chain import GAP_MAGIC, GapRecord
+from storage.entry import EntryHead, head
 from storage.errors import DamagedBlockError
+from storage.fetch import fetch
 from storage.frame import DecodedFrame
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
@@ -29,6 +31,10 @@ class SegmentScan:
         self._kv = kv
         self._catalog = catalog
         self.key = key
+
+    def fetch(self, raw: bytes) -> bytes:
+        """The block of an entry. Raises DamagedBlockError."""
+        return fetch(self._kv, raw)
 
     @property
     def record(self) -> SegmentRecord:
@@ -61,6 +67,14 @@ class SegmentScan:
         holding = self._catalog.generation_of(self.key, offset)
         numbers = [number for _, number in generations]
         return generations[numbers.index(holding) :] if holding in numbers else generations
+
+
+def _events_in(raw: bytes) -> int | None:
+    """How many events an entry says that it holds, None where it can't."""
+    try:
+        return head(raw).events
+    except DamagedBlockError:
+        return None
 
 
 def _family(generation: int) -> str:
@@ -108,12 +122,16 @@ class Reader:
         if not entries or entries[0][0] > self._next_entry:
             entries = self._missing(record)
         ready: list[Event | Gap] = []
+        size = 0
         for start, raw in entries:
             if start > self._next_entry:
                 break
             items, end = self._unpack(start, raw)
             self._next_entry = end
             ready += items
+            size += end - start
+            if size >= READ_AHEAD_BYTES:
+                break  # A pointer is small, what it points to is not.
         return ready
 
     def _given_up(self, here: Position, start: Position) -> Gap:
@@ -140,13 +158,16 @@ class Reader:
                 record = GapRecord.decode(raw)
                 end = start + record.length
                 return [self._gap(at, end, record)], end
-            header = block.parse_header(raw)
+            whole = self._scan.fetch(raw)
+            header = block.parse_header(whole)
             end = start + header.raw_bytes
-            frames = block.frames(raw, header)
+            frames = block.frames(whole, header)
         except DamagedBlockError as error:
             following = self._scan.entries_from(start + 1, limit=1)
             end = following[0][0] if following else self._scan.record.length
-            record = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, str(error))
+            if start < self._scan.record.start:
+                return [], end  # It was given up while this looked: the next step tells.
+            record = GapRecord(GapReason.DAMAGED, end - start, _events_in(raw), 0, 0, str(error))
             return [self._gap(at, end, record)], end
         events: list[Event | Gap] = []
         for frame in frames:
@@ -184,7 +205,7 @@ class Reader:
 class _AppendTimes:
     """The wall time of the entry that covers each offset of a segment, in order: what bisecting looks at."""
 
-    def __init__(self, scan: SegmentScan, wall_of: Callable[[BlockHeader], int]) -> None:
+    def __init__(self, scan: SegmentScan, wall_of: Callable[[EntryHead], int]) -> None:
         self._scan = scan
         self._wall_of = wall_of
 
@@ -198,7 +219,7 @@ class _AppendTimes:
             if entry is None:
                 return 0
             try:
-                return self._wall_of(block.parse_header(entry[1]))
+                return self._wall_of(head(entry[1]))
             except DamagedBlockError:
                 at = entry[0] - 1
         return 0
@@ -211,7 +232,7 @@ def position_of_time(reader: Reader, catalog: Catalog, scan: SegmentScan, time_n
     inside the block the events' own times decide.
     """
 
-    def wall_of(header: BlockHeader) -> int:
+    def wall_of(header: EntryHead) -> int:
         boot = catalog.boots.get(header.boot)
         return header.appended_ns + (0 if boot is None else boot.wall_offset_ns)
 

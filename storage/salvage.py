@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from storage import block, keys
+from storage import block, keys, pointer
 from storage.block import BlockHeader
 from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord, parse_entry
 from storage.chain import (
@@ -20,6 +20,7 @@ from storage.chain import (
     COMMIT_MAGIC,
     GAP,
     GAP_MAGIC,
+    POINTER,
     REPLACED,
     STAND_IN,
     UNKNOWN_EVENTS,
@@ -28,10 +29,12 @@ from storage.chain import (
     GapRecord,
 )
 from storage.codec import seal, unseal
+from storage.entry import length as entry_length
 from storage.errors import DamagedBlockError
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch, Item, KeyValueStore, LogEvidence
 from storage.model import GapReason, KeyRange, StreamConfig
+from storage.pointer import Pointer
 
 _DETAIL = "hit in the write-ahead log"
 
@@ -46,6 +49,8 @@ class _Found:
     hit: dict[bytes, BlockHeader] = field(default_factory=dict)
     """Blocks whose body was hit and whose header was not, by key."""
     gaps: dict[bytes, tuple[bytes, GapRecord]] = field(default_factory=dict)
+    pointers: dict[bytes, bytes] = field(default_factory=dict)
+    """Whole pointers, by key."""
     tables: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     """Newest sealed value of each key: commit and raw value."""
 
@@ -65,6 +70,9 @@ def _sort(puts: tuple[Item, ...]) -> _Found:
                     found.blocks[block.checksum(raw)] = (key, raw, header)
                 except DamagedBlockError:
                     found.hit[key] = header
+            elif value[:4] == pointer.MAGIC and len(key) == 20:
+                Pointer.decode(value)
+                found.pointers[key] = value
             elif value[:4] == GAP_MAGIC and len(key) == 20:
                 found.gaps[key] = (value, GapRecord.decode(value))
             else:
@@ -146,7 +154,7 @@ class Salvage:
                     entries.append(entry)  # It was given up since.
                     continue
                 mended = self._restore(entry, number)
-                lost += mended.kind == GAP and entry.kind == BLOCK
+                lost += mended.kind == GAP and entry.kind in (BLOCK, POINTER)
                 entries.append(mended)
             if not lost:
                 self._batch.put(self._chain_family(number), keys.chain(number), known.encode())
@@ -198,6 +206,10 @@ class Salvage:
             self._put_block(family, key, raw)
             self._know(entry, header)
             return entry
+        led = self._found.pointers.get(key)
+        if entry.kind == POINTER and led is not None and Pointer.decode(led).checksum == entry.checksum:
+            self._put_block(family, key, led)
+            return entry
         if entry.kind == GAP and key in self._found.gaps:
             self._put_block(family, key, self._found.gaps[key][0])
             return entry
@@ -230,6 +242,16 @@ class Salvage:
             self._put_block(f"telemetry-{generation:08d}", key, raw)
             self._know(entry, header)
             entries.append(entry)
+        for key, raw in self._found.pointers.items():
+            led, segment = Pointer.decode(raw), keys.block_segment(key)
+            stream = self._catalog.by_number.get(segment.stream)
+            if led.commit != number or led.checksum in claimed or stream is None or stream.origin is not None:
+                continue
+            claimed.add(led.checksum)
+            start = keys.block_offset(key)
+            generation = self._generation_for(segment, start)
+            self._put_block(f"telemetry-{generation:08d}", key, raw)
+            entries.append(ChainEntry(*segment, POINTER, generation, start, led.length, led.events, led.checksum))
         return sorted(entries, key=lambda entry: (entry.stream, entry.segment, entry.epoch, entry.start))
 
     def _between(self, number: int, records: dict[int, CommitRecord], newest: int) -> list[ChainEntry]:
@@ -363,8 +385,3 @@ class Salvage:
     def _name_of(self, stream: int) -> str:
         known = self._catalog.by_number.get(stream)
         return repr(known.name) if known is not None else f"stream number {stream}"
-
-
-def entry_length(raw: bytes) -> int:
-    """How many bytes of offsets a stored block or gap record covers. Raises DamagedBlockError."""
-    return GapRecord.decode(raw).length if raw[:4] == GAP_MAGIC else block.parse_header(raw).raw_bytes

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 
+from storage.byte_ranges import read_range
 from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
 from storage.clock import Clock
 from storage.committer import Committer
 from storage.drops import Drops
 from storage.errors import UnknownStreamError
 from storage.gaps import gaps_of
+from storage.key_frames import key_frame_before
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, SegmentState, StreamInfo, is_internal
@@ -170,6 +172,27 @@ class StoreView:
                     continue
                 yield item
                 left = None if left is None else left - 1
+
+    def read_bytes(self, stream: str, position: Position, size_bytes: int) -> bytes:
+        """Bytes of a segment from `position.offset` on, as far as they are durable: see `storage.byte_ranges`.
+
+        Raises UnknownStreamError, RangeGoneError, DamagedBlockError.
+        """
+        return read_range(self._kv, self._scan_at(stream, position), position.offset, size_bytes)
+
+    def key_frame_before(self, stream: str, time_ns: int) -> Position | None:
+        """Where the last key frame captured at or before `time_ns` stands: no chunk is touched. Raises UnknownStreamError."""
+        record = self._stream(stream)
+        for layout in reversed(record.layout):
+            found = key_frame_before(self._scan(record, layout), self._catalog, time_ns)
+            if found is not None:
+                return found
+        return None
+
+    def _scan_at(self, stream: str, position: Position) -> SegmentScan:
+        return SegmentScan(
+            self._kv, self._catalog, SegmentKey(self._stream(stream).number, position.number, position.epoch)
+        )
 
     def _scan(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentScan:
         return SegmentScan(self._kv, self._catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
