@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import Append, Frame, Gap, SegmentStore, StreamConfig
+from storage import Append, Frame, Gap, SegmentStore, StreamConfig, Ticket
 from storage.chunks import MAX_OPEN_FILES, ChunkDirectory, ChunkFiles
 from storage.errors import DamagedBlockError, StoreFullError
 from storage.kv.logs import log_files
@@ -95,7 +95,7 @@ def fill_with_bulk(mount: Path) -> None:
     with SegmentStore.open(mount / "store") as store:
         store.create_stream("v", StreamConfig(kind="bulk"))
         writer = store.writer("v", "w")
-        tickets = []
+        tickets: list[Ticket] = []
         while store.blocked is None:
             tickets.append(writer.append(random.Random(len(tickets)).randbytes(300_000)))
             store.commit()
