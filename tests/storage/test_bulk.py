@@ -10,37 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import Append, Event, FakeClock, Frame, Gap, GapReason, SegmentStore, StreamConfig
+from storage import Append, Event, FakeClock, Frame, SegmentStore
 from storage.bulk import BulkWrites
-from storage.chunks import ChunkRecord
 from storage.errors import DamagedBlockError, RangeGoneError, StoreFailedError, TooLargeError
 from storage.kv.memory import MemoryTwin
 from storage.model import MAX_APPEND_BYTES, MAX_EVENT_BYTES, Position
 from tests.storage.conftest import Reopen
-
-BULK = StreamConfig(kind="bulk")
-
-
-class PowerCutError(Exception):
-    """The power went at a step."""
-
-
-def picture(number: int, size_bytes: int = 20_000) -> bytes:
-    return random.Random(number).randbytes(size_bytes)
-
-
-def append(store: SegmentStore, number: int, size_bytes: int = 20_000, stream: str = "v", key: bool = False) -> None:
-    frame = Frame([picture(number, size_bytes)], writer="cam", number=number, key_frame=key)
-    store.submit([Append(stream, [frame])]).result()
-
-
-def payloads(store: SegmentStore, stream: str = "v") -> list[bytes]:
-    return [event.payload for event in store.read(stream)]
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.committer.CHUNK_BYTES", 100_000)
+from tests.storage.footage import BULK, append, filled, payloads, picture
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -112,6 +88,10 @@ def test_events_of_any_size_come_back_as_they_were(commits: list[list[int]], chu
 # power cuts
 
 
+class PowerCutError(Exception):
+    """The power went at a step."""
+
+
 def cut_at(twin: MemoryTwin, step: str, keep: int, keep_chunk_bytes: int) -> Callable[[str, dict[str, object]], None]:
     armed = [False]
 
@@ -153,10 +133,8 @@ def test_a_power_cut_at_any_step_leaves_whole_events_and_nothing_behind_them(
         assert payloads(again) == [picture(number) for number in range(len(held) + 1)]
 
 
-def test_a_chunk_synced_after_its_pointer_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    persist = BulkWrites.persist
-    monkeypatch.setattr(BulkWrites, "persist", lambda self, chunks, trace: self._writes and None)
-    del persist
+def test_a_pointer_whose_chunk_was_never_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BulkWrites, "persist", lambda self, chunks, trace: None)
     twin = MemoryTwin()
     store = SegmentStore.in_memory(twin)
     store.create_stream("v", BULK)
@@ -197,109 +175,6 @@ def test_a_failed_sync_of_a_chunk_ends_the_store_until_it_is_reopened() -> None:
     with SegmentStore.in_memory(twin) as again:
         assert payloads(again) == [picture(0)]
         append(again, 1)
-
-
-# damage
-
-
-def filled(twin: MemoryTwin) -> list[Event]:
-    with SegmentStore.in_memory(twin) as store:
-        store.create_stream("v", BULK)
-        for number in range(12):
-            append(store, number)
-        return list(store.read("v"))
-
-
-@pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("left", [None, 0, 1, 45_000])
-def test_a_missing_or_torn_chunk_costs_what_was_in_it_and_says_so(left: int | None) -> None:
-    twin = MemoryTwin()
-    before = filled(twin)
-    whole = twin.chunks.read(2, 0, twin.chunks.size(2) or 0)
-    twin.chunks.damage(2, None if left is None else whole[:left])
-    with SegmentStore.in_memory(twin) as store:
-        gaps: list[Gap] = []
-        after = list(store.read("v", on_gap=gaps.append))
-        kept = 0 if left is None else left // (len(whole) // 4)
-        assert after == before[: 4 + kept] + before[8:]
-        lost = f"lost bytes {before[4 + kept].position.offset} to {before[8].position.offset} ({4 - kept} events)"
-        assert [lost in line and "'v'/0.0" in line for line in store.recovery] == [True]
-        assert [gap.events for gap in gaps] == [1] * (4 - kept)
-        assert all(gap.reason is GapReason.DAMAGED for gap in gaps)
-        assert gaps[0].position == before[4 + kept].position
-        assert gaps[-1].next == before[8].position
-        report = store.check()
-        assert len([finding for finding in report.findings if finding.severity == "error"]) >= 4 - kept
-        append(store, 12)
-        assert payloads(store)[-1] == picture(12)
-    with SegmentStore.in_memory(twin) as store:
-        assert store.recovery == ()
-
-
-@pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("seed", range(12))
-def test_a_flipped_bit_in_a_chunk_costs_the_block_it_hit(seed: int) -> None:
-    twin = MemoryTwin()
-    before = filled(twin)
-    chance = random.Random(seed)
-    number = chance.choice(twin.chunks.numbers())
-    data = bytearray(twin.chunks.read(number, 0, twin.chunks.size(number) or 0))
-    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    twin.chunks.damage(number, bytes(data))
-    with SegmentStore.in_memory(twin) as store:
-        gaps: list[Gap] = []
-        after = list(store.read("v", on_gap=gaps.append))
-        [gap] = gaps
-        assert after == [event for event in before if event.position != gap.position]
-        assert len(after) == 11
-        assert gap.events == 1
-        assert len([finding for finding in store.check().findings if finding.severity == "error"]) == 1
-
-
-@pytest.mark.usefixtures("small_chunks")
-def test_a_chunk_whose_record_is_gone_or_old_is_kept_where_pointers_name_it() -> None:
-    twin = MemoryTwin()
-    before = filled(twin)
-    with SegmentStore.in_memory(twin) as store:
-        for number, record in list(store._catalog.chunks.items()):
-            store.submit_take(_rewind(number, None if number == 1 else record), 0).result()
-    with SegmentStore.in_memory(twin) as store:
-        assert len(store.recovery) == 3
-        assert list(store.read("v")) == before
-        assert store.check().findings == []
-
-
-def _rewind(number: int, record: ChunkRecord | None) -> Callable[..., None]:
-    from dataclasses import replace
-
-    from storage import Receipt
-
-    def take(group: object, ticket: object) -> None:
-        from storage.group import Group
-        from storage.ticket import Ticket
-
-        assert isinstance(group, Group)
-        assert isinstance(ticket, Ticket)
-        if record is None:
-            group.changes.gone_chunks.append(number)
-            group.bulk.unlink_given_up = lambda *_: None  # type: ignore[method-assign]
-        else:
-            size = record.size_bytes // 4
-            group.changes.chunks[number] = replace(record, size_bytes=size, end=record.first + 1, sealed=False)
-        group.changes.cursors["touched"] = b"%d" % number
-        group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
-
-    return take
-
-
-def test_a_chunk_that_nothing_names_is_unlinked() -> None:
-    twin = MemoryTwin()
-    before = filled(twin)
-    twin.chunks.damage(99, picture(1))
-    twin.chunks.damage(98, twin.chunks.read(1, 0, 30_000))
-    with SegmentStore.in_memory(twin) as store:
-        assert twin.chunks.numbers() == [1]
-        assert list(store.read("v")) == before
 
 
 # giving up
