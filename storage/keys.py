@@ -105,3 +105,8 @@ def family(name: str) -> bytes:
 
 def chunk(number: int) -> bytes:
     return CHUNK + _U64.pack(number)
+
+
+def number(rest: bytes) -> int:
+    """The number that is all of a key behind its table's byte."""
+    return int.from_bytes(rest, "big")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import Append, Event, FakeClock, Frame, SegmentStore
+from storage import Append, Event, FakeClock, Frame, Gap, GapReason, SegmentStore
 from storage.bulk import BulkWrites
 from storage.errors import DamagedBlockError, RangeGoneError, StoreFailedError, TooLargeError
 from storage.kv.memory import MemoryTwin
@@ -344,3 +344,18 @@ def test_a_follower_reads_what_is_appended_while_it_waits(tmp_path: Path) -> Non
             [event] = reader.poll()
             assert isinstance(event, Event)
             assert event.payload == picture(number, 200_000)
+
+
+def test_what_is_given_up_while_it_is_read_is_told_and_not_called_damaged(store: SegmentStore) -> None:
+    store.create_stream("v", BULK)
+    for number in range(10):
+        append(store, number, 600_000)
+    reader = store.reader("v")
+    assert [isinstance(item, Event) for item in reader.poll()] == [True] * 2
+    store.truncate("v", "tail")
+    append(store, 10)
+    gap, event = reader.poll() + reader.poll()
+    assert isinstance(gap, Gap)
+    assert gap.reason is GapReason.DROPPED
+    assert isinstance(event, Event)
+    assert event.payload == picture(10)
