@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from storage import block, entry
 from storage.block import BlockHeader
+from storage.bulk import pointer_to
 from storage.catalog import Catalog
+from storage.chain import ChainEntry
 from storage.chunks import ChunkRecord
 from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.pointer import MAGIC, InChunk, Pointer
+from storage.pointer import MAGIC, InChunk, KeyFrame, Pointer
 from storage.reading import SegmentScan
 
 _STEP_BYTES = 1 << 20
@@ -179,3 +181,23 @@ def lost_behind(kv: KeyValueStore, catalog: Catalog, record: ChunkRecord, held_b
                 events += pointer.events
         offset = items[-1][0] + 1
     return first, events
+
+
+def led_back(kv: KeyValueStore, catalog: Catalog, entry: ChainEntry) -> bytes | None:
+    """A pointer made again for an entry of the chain whose own was hit: its block lies whole in a chunk. None: it does not."""
+    key = SegmentKey(entry.stream, entry.segment, entry.epoch)
+    of_segment = catalog.chunks_of(key)
+    holding = [record for record in of_segment if record.first <= entry.start < record.end] or of_segment[-1:]
+    for record in holding:
+        for at, header in _blocks_in(kv, record.number, 0, kv.chunks.size(record.number) or 0):
+            if (header.raw_bytes, header.events) != (entry.length, entry.events):
+                continue
+            raw = kv.chunks.read(record.number, at, header.size_bytes)
+            if block.checksum(raw) == entry.checksum:
+                try:
+                    frames = block.frames(raw, header)
+                except DamagedBlockError:
+                    continue
+                key_frames = [KeyFrame(frame.at, frame.times_ns[0]) for frame in frames if frame.key_frame]
+                return replace(pointer_to(raw, key_frames), place=InChunk(record.number, at)).encode()
+    return None

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from storage import block, keys, pointer
 from storage.block import BlockHeader
+from storage.bulk import BULK
 from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord, parse_entry
 from storage.chain import (
     BLOCK,
@@ -32,10 +33,12 @@ from storage.chain import (
 from storage.codec import seal, unseal
 from storage.entry import length as entry_length
 from storage.errors import DamagedBlockError
+from storage.fetch import fetch
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch, Item, KeyValueStore, LogEvidence
 from storage.model import GapReason, KeyRange, StreamConfig
-from storage.pointer import Pointer
+from storage.orphans import led_back
+from storage.pointer import InChunk, Pointer
 
 _DETAIL = "hit in the write-ahead log"
 
@@ -211,6 +214,12 @@ class Salvage:
         led = self._found.pointers.get(key)
         if entry.kind == POINTER and led is not None and Pointer.decode(led).checksum == entry.checksum:
             self._put_block(family, key, led)
+            self._know_led(entry, led)
+            return entry
+        found_again = led_back(self._kv, self._catalog, entry) if entry.kind == POINTER else None
+        if found_again is not None:
+            self._put_block(family, key, found_again)
+            self._know_led(entry, found_again)
             return entry
         if entry.kind == GAP and key in self._found.gaps:
             self._put_block(family, key, self._found.gaps[key][0])
@@ -247,13 +256,15 @@ class Salvage:
         for key, raw in self._found.pointers.items():
             led, segment = Pointer.decode(raw), keys.block_segment(key)
             stream = self._catalog.by_number.get(segment.stream)
-            if led.commit != number or led.checksum in claimed or stream is None or stream.origin is not None:
+            if led.commit != number or led.checksum in claimed or (stream is not None and stream.origin is not None):
                 continue
             claimed.add(led.checksum)
             start = keys.block_offset(key)
             generation = self._generation_for(segment, start)
             self._put_block(f"telemetry-{generation:08d}", key, raw)
-            entries.append(ChainEntry(*segment, POINTER, generation, start, led.length, led.events, led.checksum))
+            entry = ChainEntry(*segment, POINTER, generation, start, led.length, led.events, led.checksum)
+            self._know_led(entry, raw)
+            entries.append(entry)
         return sorted(entries, key=lambda entry: (entry.stream, entry.segment, entry.epoch, entry.start))
 
     def _between(self, number: int, records: dict[int, CommitRecord], newest: int) -> list[ChainEntry]:
@@ -332,7 +343,16 @@ class Salvage:
                 changes.segment_starts[key, entry.generation] = entry.start
         self._merge(changes)
 
-    def _know(self, entry: ChainEntry, header: BlockHeader) -> None:
+    def _know_led(self, entry: ChainEntry, led: bytes) -> None:
+        """The same of the block that a pointer leads to, where that is there."""
+        try:
+            header = block.parse_header(fetch(self._kv, led))
+        except DamagedBlockError:
+            return
+        kind = BULK if isinstance(Pointer.decode(led).place, InChunk) else StreamConfig().kind
+        self._know(entry, header, kind)
+
+    def _know(self, entry: ChainEntry, header: BlockHeader, kind: str = StreamConfig().kind) -> None:
         """What a block's header says of its stream and writers, where the tables have lost it."""
         changes = Changes()
         origin = next((n for n, mirror in self._catalog.mirrors.items() if mirror.store == header.store), None)
@@ -341,7 +361,7 @@ class Salvage:
             mirrored = None if header.store == self._store else (origin or str(header.store), header.stream)
             layout = (SegmentLayout(entry.segment, entry.epoch, KeyRange()),)
             changes.streams[name] = StreamRecord(
-                entry.stream, name, header.incarnation, StreamConfig(), mirrored, layout
+                entry.stream, name, header.incarnation, StreamConfig(kind=kind), mirrored, layout
             )
         if origin is not None and header.commit > self._catalog.throughs.get(entry.stream, 0):
             changes.throughs[entry.stream] = header.commit
