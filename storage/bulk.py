@@ -17,9 +17,6 @@ from storage.keys import SegmentKey
 from storage.pointer import InChunk, Inline, KeyFrame, Pointer
 from storage.trace import Trace
 
-BULK = "bulk"
-"""The kind of a stream whose blocks lie in chunks (`StreamConfig.kind`)."""
-
 
 def pointer_to(raw: bytes, key_frames: Sequence[KeyFrame] = ()) -> Pointer:
     """A pointer that says of a block what the block says of itself, and carries it along."""

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from storage import block, keys
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
-from storage.bulk import BULK, BulkWrites, chunks_below, pointer_to
+from storage.bulk import BulkWrites, chunks_below, pointer_to
 from storage.catalog import FIRST_SEGMENT, Catalog, Changes, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
 from storage.chain import BLOCK, GAP, POINTER, UNKNOWN_EVENTS, ChainEntry, CommitRecord
 from storage.chunks import CHUNK_BYTES
@@ -30,6 +30,7 @@ from storage.generations import Into
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch
 from storage.model import (
+    BULK,
     MAX_WRITERS_PER_STREAM,
     Append,
     Frame,

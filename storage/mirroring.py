@@ -9,7 +9,6 @@ from uuid import UUID
 
 from storage import block, keys, pointer
 from storage.behind import BehindScan, chain_or_segments
-from storage.bulk import BULK
 from storage.catalog import (
     FIRST_SEGMENT,
     Catalog,
@@ -28,7 +27,7 @@ from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.mirror import Boot, Entry, Held, HeldSegment, Holdings, Part, Unit
-from storage.model import GapReason, Receipt, StreamConfig, is_internal
+from storage.model import BULK, GapReason, Receipt, StreamConfig, is_internal
 from storage.pointer import Inline, Pointer
 from storage.reading import SegmentScan
 from storage.scaling import take_layout

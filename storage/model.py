@@ -28,6 +28,8 @@ MAX_WRITERS_PER_STREAM = 10_000
 
 INTERNAL = "_system/"
 """Below it lie the streams that the store keeps for itself."""
+BULK = "bulk"
+"""The kind of streams whose blocks lie in chunk files."""
 STATE = "state"
 """The kind of streams that hold state: small, of one segment, kept by whoever compacts them."""
 

@@ -14,7 +14,6 @@ from uuid import UUID
 
 from storage import block, keys, pointer
 from storage.block import BlockHeader
-from storage.bulk import BULK
 from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord, parse_entry
 from storage.chain import (
     BLOCK,
@@ -36,7 +35,7 @@ from storage.errors import DamagedBlockError
 from storage.fetch import fetch
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch, Item, KeyValueStore, LogEvidence
-from storage.model import GapReason, KeyRange, StreamConfig
+from storage.model import BULK, GapReason, KeyRange, StreamConfig
 from storage.orphans import led_back
 from storage.pointer import InChunk, Pointer
 

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from storage import mirroring
 from storage.budget import Sizes, check_limit
-from storage.bulk import BULK
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
 from storage.committer import Take
@@ -23,6 +22,7 @@ from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
 from storage.mirror import Held, Holdings, Unit
 from storage.model import (
+    BULK,
     MAX_APPEND_BYTES,
     MAX_EVENT_BYTES,
     Append,
