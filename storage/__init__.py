@@ -3,16 +3,17 @@
 This docstring is the specification of what is on disk and how it is written, read and recovered.
 
 Constraints
-    An event is at most 8 MiB, one submission 64 MiB, a routing key 1,024 bytes, a name 255 bytes. A store has one
-    process that writes (lock file); reads never block the writer and see only what is durable. A stream remembers
-    10,000 writers by number; above that the one silent longest is forgotten. A generation is rolled at 64 MiB, the
-    write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk limit (at least 16 MiB)
-    both are at most a 32nd of it.
+    An event is at most 8 MiB (in a bulk stream 64 MiB), one submission 64 MiB, a routing key 1,024 bytes, a name 255
+    bytes. A store has one process that writes (lock file); reads never block the writer and see only what is durable.
+    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. A generation is
+    rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk
+    limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of 32 MiB.
 
 Files
     `FORMAT`        format version and store UUID, as JSON; written once, read before anything else is touched
     `LOCK`          locked while open, holds the process id
     `db/`           RocksDB
+    `chunks/N.chunk`    blocks of bulk streams, one behind the other and nothing between them
     `aside/N/`      write-ahead logs found damaged at opening N, kept for salvage by hand; the newest two are kept
 
 Identity
@@ -23,7 +24,7 @@ Families (column families of RocksDB, flushed together: atomic flush)
     `default`       what changes: the tables below. Every value is sealed: format, the number of the commit that wrote
                     it, payload, CRC-32C over key and all of it (`storage.codec.seal`).
     `chain-N`       generations of the commit chain: commit number (u64) -> commit record
-    `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block or gap record
+    `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block, gap record or pointer
     A generation covers a stretch of bytes and is dropped whole. One of the data holds the streams of one retention class
     (policy when full, priority); their numbers are not used twice. All integers in keys are big endian.
 
@@ -39,6 +40,7 @@ Tables in `default`, by first byte of the key
     `M` + node      mirror: which store, and which opening of it, may speak for a node
     `T` + stream    mirrored streams: the origin's commit up to which all is held
     `F` + family    a generation: kind, number, first commit, retention class, how often it was thinned
+    `K` + chunk     a chunk: its segment, the offsets that it is for, the bytes of it that pointers name, sealed
     `D` + stream    what was given up: events, bytes and unsent events by reason; what is gone below each segment's start
 
 Blocks (`storage.block`)
@@ -50,7 +52,15 @@ Blocks (`storage.block`)
 Frames (`storage.frame`)
     One or more events that share routing key, content type, headers and writer, with the boot-clock time of capture.
     An event's position is its frame's offset and its place in the frame. Appends of one commit that follow each other
-    and share these are put into one frame.
+    and share these are put into one frame. One may say that its first event is a key frame.
+
+Bulk (`storage.bulk`, `storage.chunks`, `storage.pointer`)
+    The blocks of a stream of kind `bulk` lie in chunk files; under the segment's offset lies a pointer, which says all
+    that a segment asks of an entry, and where in the block key frames are. A segment has one open chunk, and a chunk is of
+    one segment. A commit's blocks are appended and synced, with the names of new files, before its batch is written; a
+    write that was refused is repeated at the same place of the file. A truncation that passes a chunk's last offset
+    removes its record in the same commit, and the file is unlinked once that is durable. To a hub goes the pointer with
+    the block behind it; the hub puts the block into a chunk of its own.
 
 Commits (`storage.chain`)
     Everything that one group of appends changes moves in one write batch, numbered, with no hole in the numbers. The
@@ -97,7 +107,10 @@ Opening
        again, blocks that were hit become gap records (reason DAMAGED), and the chain is closed by commit records marked
        as stand-ins. What can't be accounted for in any other way is bounded by its neighbours in each segment.
     4. The chain from the first unverified commit to the newest must have no hole.
-    5. The next opening number is committed.
+    5. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
+       the record was lost and is made again; anything else is cut off, a file of nothing else unlinked. A chunk that is
+       missing or shorter than its record is told with the range lost, and gets nothing more; its pointers read as gaps.
+    6. The next opening number is committed.
 """
 
 from storage.clock import Clock, FakeClock, SystemClock

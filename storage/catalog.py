@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from storage import keys
+from storage.chunks import ChunkRecord
 from storage.codec import unseal
 from storage.drops import Drops
 from storage.keys import DEFAULT, SegmentKey
@@ -246,6 +247,8 @@ class Changes:
     throughs: dict[int, int] = field(default_factory=dict)
     families: dict[str, FamilyRecord] = field(default_factory=dict)
     drops: dict[int, Drops] = field(default_factory=dict)
+    chunks: dict[int, ChunkRecord] = field(default_factory=dict)
+    gone_chunks: list[int] = field(default_factory=list)
     gone_families: list[FamilyRecord] = field(default_factory=list)
     gone_starts: list[tuple[SegmentKey, int]] = field(default_factory=list)
     node: NodeRecord | None = None
@@ -272,6 +275,8 @@ class Changes:
             yield keys.family(name), family.encode()
         for stream_number, drops in self.drops.items():
             yield keys.drops(stream_number), drops.encode()
+        for number, chunk in self.chunks.items():
+            yield keys.chunk(number), chunk.encode()
         if self.node is not None:
             yield keys.NODE, self.node.encode()
 
@@ -283,6 +288,8 @@ class Changes:
             yield keys.family(family.name)
         for segment, generation in self.gone_starts:
             yield keys.segment_start(segment, generation)
+        for number in self.gone_chunks:
+            yield keys.chunk(number)
 
 
 class Catalog:
@@ -300,6 +307,9 @@ class Catalog:
         self.throughs: dict[int, int] = {}
         self.families: dict[str, FamilyRecord] = {}
         self.drops: dict[int, Drops] = {}
+        self.chunks: dict[int, ChunkRecord] = {}
+        self.newest_chunk = 0  # The highest number since the store was opened, given up or not.
+        self._chunks_of: dict[SegmentKey, dict[int, ChunkRecord]] = {}
         self.version = 0
         """Odd while a commit is being taken over: what was read of several records meanwhile may not belong together."""
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
@@ -361,6 +371,12 @@ class Catalog:
             self._starts[segment] = [s for s in self._starts.get(segment, ()) if s[1] != generation]
             self._held.get(generation, set()).discard(segment)
         self.drops.update(changes.drops)
+        for number, chunk in changes.chunks.items():
+            self.chunks[number] = self._chunks_of.setdefault(chunk.segment, {})[number] = chunk
+            self.newest_chunk = max(self.newest_chunk, number)
+        for number in changes.gone_chunks:
+            if (gone := self.chunks.pop(number, None)) is not None:
+                del self._chunks_of[gone.segment][number]
         if changes.node is not None:
             self.node = changes.node
 
@@ -375,6 +391,10 @@ class Catalog:
     def generations_of(self, segment: SegmentKey) -> list[tuple[int, int]]:
         """`(first offset, generation)` of every generation that holds some of the segment, in order."""
         return list(self._starts.get(segment, ()))
+
+    def chunks_of(self, segment: SegmentKey) -> list[ChunkRecord]:
+        """A segment's chunks, the oldest first."""
+        return sorted(self._chunks_of.get(segment, {}).values(), key=lambda chunk: chunk.number)
 
     def segments_in(self, generation: int) -> list[tuple[SegmentKey, int, int]]:
         """`(segment, first offset, offset behind the last)` of everything that a generation holds."""
@@ -429,5 +449,7 @@ def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
         changes.families[rest.decode()] = FamilyRecord.decode(payload)
     elif table == keys.DROPS:
         changes.drops[int.from_bytes(rest, "big")] = Drops.decode(payload)
+    elif table == keys.CHUNK:
+        changes.chunks[keys.number(rest)] = ChunkRecord.decode(keys.number(rest), payload)
     elif table == keys.NODE:
         changes.node = NodeRecord.decode(payload)

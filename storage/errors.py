@@ -65,3 +65,7 @@ class OriginRefusedError(StorageError):
 
 class DamagedBlockError(StorageError):
     """A block or record whose checksum does not hold."""
+
+
+class RangeGoneError(StorageError):
+    """Bytes of a segment that were given up, or are a gap."""

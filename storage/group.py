@@ -11,8 +11,10 @@ from uuid import UUID, uuid4
 
 from storage import block, keys
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
+from storage.bulk import BulkWrites, chunks_below, pointer_to
 from storage.catalog import FIRST_SEGMENT, Catalog, Changes, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
-from storage.chain import BLOCK, UNKNOWN_EVENTS, ChainEntry, CommitRecord
+from storage.chain import BLOCK, GAP, POINTER, UNKNOWN_EVENTS, ChainEntry, CommitRecord
+from storage.chunks import CHUNK_BYTES
 from storage.clock import Clock
 from storage.codec import seal
 from storage.drops import Edit
@@ -28,6 +30,7 @@ from storage.generations import Into
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch
 from storage.model import (
+    BULK,
     MAX_WRITERS_PER_STREAM,
     Append,
     Frame,
@@ -36,6 +39,7 @@ from storage.model import (
     StreamConfig,
     key_point,
 )
+from storage.pointer import KeyFrame, Pointer
 from storage.ticket import Ticket
 
 CLOCK_STEP_NS = 500_000_000
@@ -63,6 +67,7 @@ class _Run:
             and mine.writer == frame.writer
             and mine.content_type == frame.content_type
             and mine.headers == frame.headers
+            and not frame.key_frame
             and (frame.writer is None or (mine.number or 0) + len(self.payloads) == frame.number)
         )
 
@@ -91,6 +96,7 @@ class SegmentBuilder:
         self._size = 0
         self._events = 0
         self._captured: list[int] = []
+        self._key_frames: list[KeyFrame] = []
         self._writers: dict[str, tuple[int, int, int]] = {}
 
     @property
@@ -136,6 +142,8 @@ class SegmentBuilder:
         earliest, latest = min(run.times_ns), max(run.times_ns)
         times = None if earliest == latest else run.times_ns
         raw = encode(run.frame._replace(payloads=run.payloads, captured_ns=earliest, times_ns=times), place)
+        if run.frame.key_frame:
+            self._key_frames.append(KeyFrame(self._size, run.times_ns[0]))
         self._frames.append(raw)
         self._captured += (earliest, latest)
         self._size += len(raw)
@@ -162,8 +170,18 @@ class SegmentBuilder:
             writers=tuple(WriterSpan(name, first, last) for name, (_, first, last) in self._writers.items()),
             body=b"".join(self._frames),
         )
-        self.add_raw(BLOCK, raw, self._size, self._events, block.checksum(raw))
+        if self._stream.config.kind == BULK:
+            self.add_bulk(pointer_to(raw, self._key_frames), raw)
+        else:
+            self.add_raw(BLOCK, raw, self._size, self._events, block.checksum(raw))
+        self._key_frames = []
         self._frames, self._size, self._events, self._captured, self._writers = [], 0, 0, [], {}
+
+    def add_bulk(self, pointer: Pointer, raw: bytes) -> None:
+        """Append a block of bulk: its bytes go to a chunk, the segment gets `pointer`, led there."""
+        place = self._group.bulk.place(self.key, self.record.length, pointer.length, raw)
+        led = replace(pointer, place=place)
+        self.add_raw(POINTER, led.encode(), led.length, led.events, led.checksum)
 
     def add_raw(self, kind: int, raw: bytes, length: int, events: int, checksum: int) -> None:
         """Append a block or gap record as it is. A gap's `checksum` is the one that the next block names."""
@@ -174,7 +192,7 @@ class SegmentBuilder:
             events=self.record.events + (0 if events == UNKNOWN_EVENTS else events),
             checksum=checksum,
             last_commit=self._group.number,
-            gaps=self.record.gaps + (kind != BLOCK),
+            gaps=self.record.gaps + (kind == GAP),
         )
 
 
@@ -200,6 +218,7 @@ class Group:
         number: int,
         previous: int,
         into: Into,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.catalog = catalog
         self.store = store
@@ -210,6 +229,7 @@ class Group:
         self.now_ns = clock.boot_ns()
         self.wall_ns = clock.wall_ns()
         self.changes = Changes()
+        self.bulk = BulkWrites(catalog, self.changes, chunk_bytes)
         self.outcomes: list[tuple[Ticket, Receipt]] = []
         self._previous = previous
         self._entries: list[ChainEntry] = []
@@ -232,7 +252,7 @@ class Group:
         changes = self.changes
         tables = (
             changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
-            changes.drops, changes.gone_families, self.deletions,
+            changes.drops, changes.chunks, changes.gone_families, self.deletions,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))
@@ -400,6 +420,7 @@ class Group:
             current = self.changes.segments.get(key) or self.catalog.segments[key]
             start = max(edit.start, current.start)
             self.changes.segments[key] = replace(current, start=start, gaps=current.gaps + edit.gaps)
+            self.changes.gone_chunks += [c.number for c in chunks_below(self.catalog, key, start, self.changes)]
         self.changes.families.update(self.into.created)
         self._forget_writers()
         record = CommitRecord(

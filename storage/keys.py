@@ -18,6 +18,7 @@ MIRROR = b"M"
 THROUGH = b"T"
 FAMILY = b"F"
 DROPS = b"D"
+CHUNK = b"K"
 
 _SEGMENT = struct.Struct(">III")
 _BLOCK = struct.Struct(">IIIQ")
@@ -100,3 +101,12 @@ def drops(stream_number: int) -> bytes:
 
 def family(name: str) -> bytes:
     return FAMILY + name.encode()
+
+
+def chunk(number: int) -> bytes:
+    return CHUNK + _U64.pack(number)
+
+
+def number(rest: bytes) -> int:
+    """The number that is all of a key behind its table's byte."""
+    return int.from_bytes(rest, "big")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from storage import block, keys
+from storage import block, keys, pointer
 from storage.behind import BehindScan, chain_or_segments
 from storage.catalog import (
     FIRST_SEGMENT,
@@ -19,14 +19,16 @@ from storage.catalog import (
     decode_layout,
     encode_layout,
 )
-from storage.chain import BLOCK, GAP, GAP_MAGIC, LAYOUT, REPLACED, ChainEntry, CommitRecord, GapRecord
+from storage.chain import GAP, GAP_MAGIC, LAYOUT, POINTER, REPLACED, ChainEntry, CommitRecord, GapRecord
 from storage.entry import head
 from storage.errors import ConditionFailedError, DamagedBlockError, OriginRefusedError
+from storage.fetch import carried, fetch
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.mirror import Boot, Entry, Held, HeldSegment, Holdings, Part, Unit
-from storage.model import GapReason, Receipt, StreamConfig, is_internal
+from storage.model import BULK, GapReason, Receipt, StreamConfig, is_internal
+from storage.pointer import Inline, Pointer
 from storage.reading import SegmentScan
 from storage.scaling import take_layout
 from storage.ticket import Ticket
@@ -181,16 +183,20 @@ class UnitCutter:
             if raw is not None and raw[:4] == GAP_MAGIC:
                 GapRecord.decode(raw)
                 return raw
+            if raw is not None and raw[:4] == pointer.MAGIC:
+                raw = replace(Pointer.decode(raw), place=Inline(fetch(self._kv, raw))).encode()
             if raw is not None:
-                block.verify(raw, block.parse_header(raw))
+                carried(raw)
                 return raw
         except DamagedBlockError as error:
             why = str(error)
         return GapRecord(GapReason.DAMAGED, entry.length, entry.events, commit, entry.checksum, why).encode()
 
     def _note_boot(self, raw: bytes, boots: dict[UUID, Boot]) -> None:
-        if raw[:4] == block.MAGIC:
-            boot = self._catalog.boots.get(block.parse_header(raw).boot)
+        if raw[:4] == GAP_MAGIC:
+            return
+        for boot_id in (head(raw).boot, block.parse_header(carried(raw)).boot):
+            boot = self._catalog.boots.get(boot_id)
             if boot is not None:
                 boots[boot.id] = boot
 
@@ -338,12 +344,10 @@ def _layout(stream: StreamRecord, segment: int, epoch: int) -> SegmentLayout:
 
 def _measure(entry: Entry) -> tuple[int, int | None, int]:
     """`(length, checksum of the block before or None, checksum)` of an entry. Raises DamagedBlockError."""
-    if entry.raw[:4] == GAP_MAGIC:
-        gap = GapRecord.decode(entry.raw)
-        return gap.length, None, gap.replaces
-    header = block.parse_header(entry.raw)
-    block.verify(entry.raw, header)
-    return header.raw_bytes, header.previous, block.checksum(entry.raw)
+    at = head(entry.raw)
+    if at.kind != GAP:
+        carried(entry.raw)
+    return at.length, at.previous, at.checksum
 
 
 def _take_part(group: Group, unit: Unit, part: Part) -> None:
@@ -365,13 +369,15 @@ def _take_part(group: Group, unit: Unit, part: Part) -> None:
     for entry in part.entries:
         builder = group.builder(stream, _layout(stream, entry.segment, entry.epoch))
         _, _, checksum = _measure(entry)
-        is_gap = entry.raw[:4] == GAP_MAGIC
-        builder.add_raw(GAP if is_gap else BLOCK, entry.raw, entry.length, entry.events, checksum)
-        if not is_gap:
-            header = block.parse_header(entry.raw)
+        at = head(entry.raw)
+        if at.kind == POINTER and stream.config.kind == BULK:
+            builder.add_bulk(Pointer.decode(entry.raw), carried(entry.raw))
+        else:
+            builder.add_raw(at.kind, entry.raw, entry.length, entry.events, checksum)
+        if at.kind != GAP:
             # What was given up before it was sent may be a gap of an unknown count, or not be there at all.
-            builder.record = replace(builder.record, events=header.first_event + header.events)
-            for span in header.writers:
+            builder.record = replace(builder.record, events=(at.first_event or 0) + (at.events or 0))
+            for span in block.parse_header(carried(entry.raw)).writers:
                 key = (stream.number, span.writer)
                 known = group.changes.writers.get(
                     key, group.catalog.writers.get(stream.number, {}).get(span.writer, -1)

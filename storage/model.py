@@ -16,7 +16,7 @@ from storage.drops import Dropped
 from storage.errors import InvalidNameError, StorageError
 
 MAX_EVENT_BYTES = 8 << 20
-"""One event's payload. The same as Pravega's."""
+"""One event's payload. The same as Pravega's. In a bulk stream it may be as large as a submission."""
 MAX_APPEND_BYTES = 64 << 20
 """One submission: all its payloads together."""
 MAX_KEY_BYTES = 1024
@@ -28,6 +28,8 @@ MAX_WRITERS_PER_STREAM = 10_000
 
 INTERNAL = "_system/"
 """Below it lie the streams that the store keeps for itself."""
+BULK = "bulk"
+"""The kind of streams whose blocks lie in chunk files."""
 STATE = "state"
 """The kind of streams that hold state: small, of one segment, kept by whoever compacts them."""
 
@@ -169,7 +171,8 @@ class Frame(NamedTuple):
     """One or more events that share everything but their payload and time: what is appended, contiguous, as one.
 
     `captured_ns` and `times_ns` are readings of the boot clock (`Clock.boot_ns`): of the first event, and of each
-    where they differ. `number` is the first event's number under `writer`; the others follow it.
+    where they differ. `number` is the first event's number under `writer`; the others follow it. `key_frame` says that
+    video can be decoded from the first event on.
     """
 
     payloads: Sequence[bytes]
@@ -180,6 +183,7 @@ class Frame(NamedTuple):
     times_ns: Sequence[int] | None = None
     writer: str | None = None
     number: int | None = None
+    key_frame: bool = False
 
 
 class Append(NamedTuple):

@@ -13,6 +13,7 @@ from storage.committer import Committer
 from storage.errors import DamagedBlockError, StoreDamagedError
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
+from storage.orphans import settle_chunks
 from storage.salvage import Salvage
 from storage.ticket import Ticket
 from storage.trace import Trace
@@ -51,19 +52,22 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     verified = 0 if last is None else last.number
     committer.opening = opening
     node = replace(catalog.node or NodeRecord(store, 0, 0), store=store, opening=opening, verified=verified)
+    chunks = settle_chunks(kv, catalog)
     adopted = {family.name: family for family in _settle_families(kv, catalog)}
     catalog.families.update(adopted)
 
     def take(group: Group, ticket: Ticket) -> None:
         group.changes.node = node
         group.changes.families.update(adopted)
+        group.changes.chunks.update(chunks.records)
+        group.changes.gone_chunks += chunks.gone
 
     committer.submit(Ticket(committer), take, 0)
     committer.commit()
     if committer.last_commit == verified:
         committer.refuse_to_open()
     trace("store.opened", {"opening": opening})
-    return Opened(catalog, committer, lines)
+    return Opened(catalog, committer, (*lines, *chunks.lines))
 
 
 def _settle_families(kv: KeyValueStore, catalog: Catalog) -> list[FamilyRecord]:

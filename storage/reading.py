@@ -13,7 +13,9 @@ from storage import block, entry, keys
 from storage.block import BlockHeader
 from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
 from storage.chain import GAP_MAGIC, GapRecord
+from storage.entry import EntryHead, head
 from storage.errors import DamagedBlockError
+from storage.fetch import fetch
 from storage.frame import DecodedFrame
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
@@ -30,6 +32,10 @@ class SegmentScan:
         self._kv = kv
         self._catalog = catalog
         self.key = key
+
+    def fetch(self, raw: bytes) -> bytes:
+        """The block of an entry. Raises DamagedBlockError."""
+        return fetch(self._kv, raw)
 
     @property
     def record(self) -> SegmentRecord:
@@ -62,6 +68,14 @@ class SegmentScan:
         holding = self._catalog.generation_of(self.key, offset)
         numbers = [number for _, number in generations]
         return generations[numbers.index(holding) :] if holding in numbers else generations
+
+
+def _events_in(raw: bytes) -> int | None:
+    """How many events an entry says that it holds, None where it can't."""
+    try:
+        return head(raw).events
+    except DamagedBlockError:
+        return None
 
 
 def _family(generation: int) -> str:
@@ -98,7 +112,9 @@ class SegmentReader:
         """Up to `max_events` events and gaps from `position` on, [] at the durable end. One bounded step."""
         if not self._ready:
             self._fetch()
-            while self._entries:
+            begin = self._next_entry or 0
+            # A pointer is small, what it points to is not.
+            while self._entries and (self._next_entry or 0) - begin < READ_AHEAD_BYTES:
                 self._unpack_next()
         return self._take(max_events)
 
@@ -190,13 +206,19 @@ class SegmentReader:
                 record = GapRecord.decode(raw)
                 end = start + record.length
                 return [self._gap(at, end, record)], end
-            header = block.parse_header(raw)
+            whole = self._scan.fetch(raw)
+            header = block.parse_header(whole)
             end = start + header.raw_bytes
-            frames = block.frames(raw, header)
+            frames = block.frames(whole, header)
         except DamagedBlockError as error:
             following = self._scan.entries_from(start + 1, limit=1)
             end = following[0][0] if following else self._scan.record.length
-            record = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, str(error))
+            if start < self._scan.record.start:
+                # It was given up while this looked.
+                self._entries.clear()
+                begins = self._scan.record.start
+                return [self._given_up(at, Position(here.number, here.epoch, begins))], begins
+            record = GapRecord(GapReason.DAMAGED, end - start, _events_in(raw), 0, 0, str(error))
             return [self._gap(at, end, record)], end
         events: list[Event | Gap] = []
         for frame in frames:
@@ -234,7 +256,7 @@ class SegmentReader:
 class _AppendTimes:
     """The wall time of the entry that covers each offset of a segment, in order: what bisecting looks at."""
 
-    def __init__(self, scan: SegmentScan, wall_of: Callable[[BlockHeader], int]) -> None:
+    def __init__(self, scan: SegmentScan, wall_of: Callable[[EntryHead], int]) -> None:
         self._scan = scan
         self._wall_of = wall_of
 
@@ -248,7 +270,7 @@ class _AppendTimes:
             if found is None:
                 return 0
             try:
-                return self._wall_of(block.parse_header(found[1]))
+                return self._wall_of(head(found[1]))
             except DamagedBlockError:
                 at = found[0] - 1
         return 0
@@ -261,7 +283,7 @@ def position_of_time(reader: SegmentReader, catalog: Catalog, scan: SegmentScan,
     inside the block the events' own times decide.
     """
 
-    def wall_of(header: BlockHeader) -> int:
+    def wall_of(header: EntryHead) -> int:
         boot = catalog.boots.get(header.boot)
         return header.appended_ns + (0 if boot is None else boot.wall_offset_ns)
 

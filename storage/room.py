@@ -3,8 +3,9 @@
 First what nobody can miss: generations that hold nothing any more, and the chain as far as no upstream needs it. Then
 by priority, the smaller number first; within it streams that are `drop-oldest` or `thin` before those that `block`; then
 the oldest (of `thin` streams it is thinned first: `storage.thinning`). A generation goes whole, with all that its
-streams have in it. A stream that blocks gives up only what every upstream that wants it has confirmed and every consumer
-has read, and nothing where no upstream wants it; one of kind `state` gives up nothing. So with `block` nothing that was
+streams have in it. A bulk stream gives up its oldest chunk, with the rest of the commit that the chunk ends in; it is
+not thinned. A stream that blocks gives up only what every upstream that wants it has confirmed and every consumer has
+read, and nothing where no upstream wants it; one of kind `state` gives up nothing. So with `block` nothing that was
 taken is lost; what is held is then said, and commits wait.
 """
 
@@ -15,23 +16,27 @@ from dataclasses import dataclass, field
 
 from storage import drops, entry
 from storage.catalog import Catalog, FamilyRecord
+from storage.chunks import ChunkRecord
 from storage.errors import DamagedBlockError
 from storage.forecast import Outlook
-from storage.generations import Generations, policy_of
+from storage.generations import Generations, holds_pointers, policy_of
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.model import STATE, Receipt
+from storage.model import STATE, Receipt, StreamConfig
 from storage.reading import SegmentScan
 from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
 from storage.thinning import Thinning, thinnable
 from storage.ticket import Ticket
-from storage.truncating import Cut, measure, take_cuts
+from storage.truncating import Cut, commit_start, measure, take_cuts
 
 MOST_AT_ONCE = 4
-"""Generations given up in one commit."""
+"""Generations and chunks given up in one commit."""
 CHAIN_SHARE = 8
 """Above this part of the limit the chain's oldest goes although an upstream is behind: the segments tell the same."""
+
+Victim = FamilyRecord | ChunkRecord
+"""What can be given up as a whole."""
 
 
 @dataclass(slots=True)
@@ -83,32 +88,33 @@ class Room:
         gone = gone or self._surplus_chain()
         if gone:
             return _give_up((), gone)
-        victims: list[FamilyRecord] = []
-        cuts: list[Cut] = []
+        victims: list[Victim] = []
         freed = 0
-        for family in self._by_priority():
+        for victim in self._by_priority(MOST_AT_ONCE):
             if freed >= missing or len(victims) >= MOST_AT_ONCE:
                 break
-            if self.may_go(family) and thinnable(self._catalog, family):
+            if not self.may_go(victim):
+                continue
+            if isinstance(victim, FamilyRecord) and thinnable(self._catalog, victim):
                 if victims:
                     break
-                self._thinning = Thinning(self._kv, self._catalog, family, self.bounds.confirmed)
+                self._thinning = Thinning(self._kv, self._catalog, victim, self.bounds.confirmed)
                 return self._thinning.take
-            if self.may_go(family):
-                victims.append(family)
-                cuts += self.cuts(family)
-                freed += self._generations.bytes_of(family.name)
-        return _give_up(cuts, victims) if victims else self._why_not(missing)
+            victims.append(victim)
+            freed += self._bytes_of(victim)
+        if not victims:
+            return self._why_not(missing)
+        return _give_up(self.cuts(victims), [v for v in victims if isinstance(v, FamilyRecord)])
 
     def outlook(self) -> Outlook:
         """What a full disk would mean as things stand."""
         reclaimable = sum(self._generations.bytes_of(family.name) for family in dead_generations(self._catalog))
         first: tuple[str, bool] | None = None
-        for family in self._by_priority():
-            live = self.live(family)
-            felt = [key for key, end in live if not self._is_safe(family, key, end)]
+        for victim in self._by_priority():
+            live = self.live(victim)
+            felt = [key for key, end in live if not self._is_safe(victim, key, end)]
             if live and not felt:
-                reclaimable += self._generations.bytes_of(family.name)
+                reclaimable += self._bytes_of(victim)
             if felt and first is None:
                 stream = self._catalog.by_number[felt[0].stream]
                 first = (stream.name, stream.config.when_full != "block")
@@ -120,55 +126,91 @@ class Room:
             return []
         return dead_chain(self._catalog, 1 << 62)[:1]
 
-    def _by_priority(self) -> list[FamilyRecord]:
-        def order(family: FamilyRecord) -> tuple[int, bool, bool, int, int]:
-            when_full, priority = policy_of(family.group)
-            thin = thinnable(self._catalog, family)
-            return priority, when_full == "block", not thin, family.thinned if thin else 0, family.number
+    def _by_priority(self, most_chunks: int | None = None) -> list[Victim]:
+        """What can be given up, in that order; of each segment at most the oldest `most_chunks` chunks."""
 
-        return sorted((f for f in self._catalog.families.values() if f.kind == "telemetry"), key=order)
+        def order(victim: Victim) -> tuple[int, bool, bool, int, int, int]:
+            if isinstance(victim, ChunkRecord):
+                stream = self._catalog.by_number.get(victim.segment.stream)
+                config = StreamConfig() if stream is None else stream.config
+                blocks = config.when_full == "block"
+                return config.priority, blocks, True, 0, self._first_commit(victim), victim.number
+            when_full, priority = policy_of(victim.group)
+            thin = thinnable(self._catalog, victim)
+            thinned = victim.thinned if thin else 0
+            return priority, when_full == "block", not thin, thinned, victim.first, victim.number
 
-    def may_go(self, family: FamilyRecord) -> bool:
-        """Whether the policy of every stream in a generation allows to give it up as it is."""
-        live = self.live(family)
-        return bool(live) and all(self._may_lose(family, key, end) for key, end in live)
+        victims: list[Victim] = [
+            family
+            for family in self._catalog.families.values()
+            if family.kind == "telemetry" and not holds_pointers(family.group)
+        ]
+        for segment in {chunk.segment for chunk in list(self._catalog.chunks.values())}:
+            victims += self._catalog.chunks_of(segment)[:most_chunks]
+        return sorted(victims, key=order)
 
-    def live(self, family: FamilyRecord) -> list[tuple[SegmentKey, int]]:
-        """`(segment, offset behind its last entry there)` of what is still readable in a generation."""
+    def _first_commit(self, chunk: ChunkRecord) -> int:
+        """The commit of the oldest entry that leads to a chunk; 0 where it does not say."""
+        found = SegmentScan(self._kv, self._catalog, chunk.segment).entry_at(chunk.first)
+        try:
+            return 0 if found is None else entry.head(found[1]).commit
+        except DamagedBlockError:
+            return 0
+
+    def _bytes_of(self, victim: Victim) -> int:
+        return victim.size_bytes if isinstance(victim, ChunkRecord) else self._generations.bytes_of(victim.name)
+
+    def may_go(self, victim: Victim) -> bool:
+        """Whether the policy of every stream in it allows to give it up as it is."""
+        live = self.live(victim)
+        return bool(live) and all(self._may_lose(victim, key, end) for key, end in live)
+
+    def live(self, victim: Victim) -> list[tuple[SegmentKey, int]]:
+        """`(segment, offset behind its last entry there)` of what is still readable in it."""
+        if isinstance(victim, ChunkRecord):
+            scan = SegmentScan(self._kv, self._catalog, victim.segment)
+            readable = scan.record.start < victim.end
+            return [(victim.segment, commit_start(scan, victim.end, onward=True))] if readable else []
         found = []
-        for key, _, end in self._catalog.segments_in(family.number):
+        for key, _, end in self._catalog.segments_in(victim.number):
             record = self._catalog.segments.get(key)
             if record is not None and record.start < end:
                 found.append((key, end))
         return found
 
-    def cuts(self, family: FamilyRecord) -> list[Cut]:
-        """The truncations after which a generation holds nothing."""
-        return [measure(self._kv, self._catalog, key, end, self._sent(key)) for key, end in self.live(family)]
+    def cuts(self, victims: Sequence[Victim]) -> list[Cut]:
+        """The truncations after which they hold nothing: one of each segment."""
+        ends: dict[SegmentKey, int] = {}
+        for victim in victims:
+            for key, end in self.live(victim):
+                ends[key] = max(end, ends.get(key, 0))
+        return [measure(self._kv, self._catalog, key, end, self._sent(key)) for key, end in ends.items()]
 
-    def _may_lose(self, family: FamilyRecord, key: SegmentKey, end: int) -> bool:
+    def _may_lose(self, victim: Victim, key: SegmentKey, end: int) -> bool:
         stream = self._catalog.by_number.get(key.stream)
         if stream is not None and stream.config.kind == STATE:
             return False
         if stream is not None and stream.config.when_full != "block":
             return True
-        return self._is_safe(family, key, end)
+        return self._is_safe(victim, key, end)
 
-    def _is_safe(self, family: FamilyRecord, key: SegmentKey, end: int) -> bool:
-        """Whether what a segment has in a generation, up to `end`, is held upstream and read by its consumers."""
+    def _is_safe(self, victim: Victim, key: SegmentKey, end: int) -> bool:
+        """Whether what a segment has in it, up to `end`, is held upstream and read by its consumers."""
         known = key.stream in self._catalog.by_number
-        return known and self.is_confirmed(family, key, end) and self.is_consumed(key, end)
+        return known and self.is_confirmed(victim, key, end) and self.is_consumed(key, end)
 
-    def is_confirmed(self, family: FamilyRecord, key: SegmentKey, end: int) -> bool:
-        """Whether every upstream that wants the stream holds what is in a generation before `end`. False: none wants it.
+    def is_confirmed(self, victim: Victim, key: SegmentKey, end: int) -> bool:
+        """Whether every upstream that wants the stream holds what is in it before `end`. False: none wants it.
 
-        All of it was committed from the generation's first commit on, and before the next one's of its class: only of
-        the generation in which upstream stands, the entry itself is asked.
+        All of a generation was committed from its first commit on, and before the next one's of its class: only of the
+        generation in which upstream stands, the entry itself is asked; of a chunk, always.
         """
         sent = self._sent(key)
-        if sent is None or sent < family.first:
+        after: list[int] = []
+        if isinstance(victim, FamilyRecord):
+            after = [f.first for f in self._catalog.families.values() if self._follows(f, victim)]
+        if sent is None or (isinstance(victim, FamilyRecord) and sent < victim.first):
             return False
-        after = [f.first for f in self._catalog.families.values() if self._follows(f, family)]
         if sent >= self._catalog.segments[key].last_commit or (after and sent >= min(after) - 1):
             return True
         if self._catalog.by_number[key.stream].origin is not None:
@@ -195,13 +237,13 @@ class Room:
 
     def _why_not(self, missing: int) -> str:
         held: dict[str, int] = {}
-        for family in self._by_priority():
-            live = self.live(family)
+        for victim in self._by_priority():
+            live = self.live(victim)
             total = sum(end for _, end in live) or 1
             for key, end in live:
                 stream = self._catalog.by_number.get(key.stream)
                 name = "?" if stream is None else stream.name
-                held[name] = held.get(name, 0) + self._generations.bytes_of(family.name) * end // total
+                held[name] = held.get(name, 0) + self._bytes_of(victim) * end // total
         largest = sorted(held.items(), key=lambda item: -item[1])[:3]
         names = ", ".join(f"{name} (about {size >> 20} MiB)" for name, size in largest) or "no stream"
         return (

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from storage import block, keys
+from storage import block, keys, pointer
 from storage.block import BlockHeader
 from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord, parse_entry
 from storage.chain import (
@@ -21,6 +21,7 @@ from storage.chain import (
     GAP,
     GAP_MAGIC,
     LAYOUT,
+    POINTER,
     REPLACED,
     STAND_IN,
     UNKNOWN_EVENTS,
@@ -29,10 +30,14 @@ from storage.chain import (
     GapRecord,
 )
 from storage.codec import seal, unseal
+from storage.entry import length as entry_length
 from storage.errors import DamagedBlockError
+from storage.fetch import fetch
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch, Item, KeyValueStore, LogEvidence
-from storage.model import GapReason, KeyRange, StreamConfig
+from storage.model import BULK, GapReason, KeyRange, StreamConfig
+from storage.orphans import led_back
+from storage.pointer import InChunk, Pointer
 
 _DETAIL = "hit in the write-ahead log"
 
@@ -47,6 +52,8 @@ class _Found:
     hit: dict[bytes, BlockHeader] = field(default_factory=dict)
     """Blocks whose body was hit and whose header was not, by key."""
     gaps: dict[bytes, tuple[bytes, GapRecord]] = field(default_factory=dict)
+    pointers: dict[bytes, bytes] = field(default_factory=dict)
+    """Whole pointers, by key."""
     tables: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     """Newest sealed value of each key: commit and raw value."""
 
@@ -66,6 +73,9 @@ def _sort(puts: tuple[Item, ...]) -> _Found:
                     found.blocks[block.checksum(raw)] = (key, raw, header)
                 except DamagedBlockError:
                     found.hit[key] = header
+            elif value[:4] == pointer.MAGIC and len(key) == 20:
+                Pointer.decode(value)
+                found.pointers[key] = value
             elif value[:4] == GAP_MAGIC and len(key) == 20:
                 found.gaps[key] = (value, GapRecord.decode(value))
             else:
@@ -148,7 +158,7 @@ class Salvage:
                     entries.append(entry)  # It was given up since.
                     continue
                 mended = self._restore(entry, number)
-                lost += mended.kind == GAP and entry.kind == BLOCK
+                lost += mended.kind == GAP and entry.kind in (BLOCK, POINTER)
                 entries.append(mended)
             if not lost:
                 self._batch.put(self._chain_family(number), keys.chain(number), known.encode())
@@ -200,6 +210,16 @@ class Salvage:
             self._put_block(family, key, raw)
             self._know(entry, header)
             return entry
+        led = self._found.pointers.get(key)
+        if entry.kind == POINTER and led is not None and Pointer.decode(led).checksum == entry.checksum:
+            self._put_block(family, key, led)
+            self._know_led(entry, led)
+            return entry
+        found_again = led_back(self._kv, self._catalog, entry) if entry.kind == POINTER else None
+        if found_again is not None:
+            self._put_block(family, key, found_again)
+            self._know_led(entry, found_again)
+            return entry
         if entry.kind == GAP and key in self._found.gaps:
             self._put_block(family, key, self._found.gaps[key][0])
             return entry
@@ -231,6 +251,18 @@ class Salvage:
             )
             self._put_block(f"telemetry-{generation:08d}", key, raw)
             self._know(entry, header)
+            entries.append(entry)
+        for key, raw in self._found.pointers.items():
+            led, segment = Pointer.decode(raw), keys.block_segment(key)
+            stream = self._catalog.by_number.get(segment.stream)
+            if led.commit != number or led.checksum in claimed or (stream is not None and stream.origin is not None):
+                continue
+            claimed.add(led.checksum)
+            start = keys.block_offset(key)
+            generation = self._generation_for(segment, start)
+            self._put_block(f"telemetry-{generation:08d}", key, raw)
+            entry = ChainEntry(*segment, POINTER, generation, start, led.length, led.events, led.checksum)
+            self._know_led(entry, raw)
             entries.append(entry)
         return sorted(entries, key=lambda entry: (entry.stream, entry.segment, entry.epoch, entry.start))
 
@@ -310,7 +342,16 @@ class Salvage:
                 changes.segment_starts[key, entry.generation] = entry.start
         self._merge(changes)
 
-    def _know(self, entry: ChainEntry, header: BlockHeader) -> None:
+    def _know_led(self, entry: ChainEntry, led: bytes) -> None:
+        """The same of the block that a pointer leads to, where that is there."""
+        try:
+            header = block.parse_header(fetch(self._kv, led))
+        except DamagedBlockError:
+            return
+        kind = BULK if isinstance(Pointer.decode(led).place, InChunk) else StreamConfig().kind
+        self._know(entry, header, kind)
+
+    def _know(self, entry: ChainEntry, header: BlockHeader, kind: str = StreamConfig().kind) -> None:
         """What a block's header says of its stream and writers, where the tables have lost it."""
         changes = Changes()
         origin = next((n for n, mirror in self._catalog.mirrors.items() if mirror.store == header.store), None)
@@ -319,7 +360,7 @@ class Salvage:
             mirrored = None if header.store == self._store else (origin or str(header.store), header.stream)
             layout = (SegmentLayout(entry.segment, entry.epoch, KeyRange()),)
             changes.streams[name] = StreamRecord(
-                entry.stream, name, header.incarnation, StreamConfig(), mirrored, layout
+                entry.stream, name, header.incarnation, StreamConfig(kind=kind), mirrored, layout
             )
         if origin is not None and header.commit > self._catalog.throughs.get(entry.stream, 0):
             changes.throughs[entry.stream] = header.commit
@@ -365,8 +406,3 @@ class Salvage:
     def _name_of(self, stream: int) -> str:
         known = self._catalog.by_number.get(stream)
         return repr(known.name) if known is not None else f"stream number {stream}"
-
-
-def entry_length(raw: bytes) -> int:
-    """How many bytes of offsets a stored block or gap record covers. Raises DamagedBlockError."""
-    return GapRecord.decode(raw).length if raw[:4] == GAP_MAGIC else block.parse_header(raw).raw_bytes

@@ -22,7 +22,9 @@ from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
 from storage.mirror import Held, Holdings, Unit
 from storage.model import (
+    BULK,
     MAX_APPEND_BYTES,
+    MAX_EVENT_BYTES,
     Append,
     KeyRange,
     Position,
@@ -204,10 +206,11 @@ class SegmentStore(StoreView, StateAccess):
         """
         size = 0
         for append in appends:
-            before = size
+            before, stream = size, self._stream(append.stream)
+            limit = MAX_APPEND_BYTES if stream.config.kind == BULK else MAX_EVENT_BYTES
             for frame in append.frames:
-                size += check_frame(frame)
-            self._retention.admit(self._stream(append.stream), size - before)
+                size += check_frame(frame, limit)
+            self._retention.admit(stream, size - before)
         state = dict(cursors or {})
         size += sum(map(len, state.values()))
         if size > MAX_APPEND_BYTES:

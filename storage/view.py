@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 
+from storage.byte_ranges import read_range
 from storage.catalog import Catalog, SegmentRecord, StreamRecord
 from storage.clock import Clock
 from storage.committer import Committer
@@ -12,11 +13,12 @@ from storage.cuts import Cuts, Places
 from storage.drops import Drops
 from storage.errors import UnknownStreamError
 from storage.gaps import gaps_of
+from storage.key_frames import key_frame_before
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.merging import StreamReader
 from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, StreamCut, StreamInfo, is_internal
-from storage.reading import SegmentReader
+from storage.reading import SegmentReader, SegmentScan
 
 _FOLLOW_WAIT_S = 1.0
 
@@ -182,6 +184,30 @@ class StoreView:
                     continue
                 yield item
                 left = None if left is None else left - 1
+
+    def read_bytes(self, stream: str, position: Position, size_bytes: int) -> bytes:
+        """Bytes of a segment from `position.offset` on, as far as they are durable: see `storage.byte_ranges`.
+
+        Raises UnknownStreamError, RangeGoneError, DamagedBlockError.
+        """
+        return read_range(self._kv, self._scan_at(stream, position), position.offset, size_bytes)
+
+    def key_frame_before(self, stream: str, time_ns: int) -> Position | None:
+        """Where the last key frame captured at or before `time_ns` stands: no chunk is touched.
+
+        In a stream of several segments, of the newest one that has any. Raises UnknownStreamError.
+        """
+        record = self._stream(stream)
+        for layout in reversed(record.layout):
+            found = key_frame_before(SegmentScan(self._kv, self._catalog, record.key(layout)), self._catalog, time_ns)
+            if found is not None:
+                return found
+        return None
+
+    def _scan_at(self, stream: str, position: Position) -> SegmentScan:
+        return SegmentScan(
+            self._kv, self._catalog, SegmentKey(self._stream(stream).number, position.number, position.epoch)
+        )
 
     def _cuts(self, stream: str) -> Cuts:
         return Cuts(self._kv, self._catalog, self._stream(stream))

@@ -29,6 +29,7 @@ from rocksdict import (
 
 from storage.block import MAGIC as BLOCK_MAGIC
 from storage.chain import COMMIT_MAGIC, GAP_MAGIC
+from storage.chunks import ChunkDirectory
 from storage.codec import SEAL_FORMAT
 from storage.errors import (
     DamagedBlockError,
@@ -43,6 +44,7 @@ from storage.errors import (
 from storage.keys import DEFAULT
 from storage.kv.contract import Batch, Item, LogEvidence
 from storage.kv.logs import batch_puts, log_files, puts_anywhere, puts_behind, scan_logs
+from storage.pointer import MAGIC as POINTER_MAGIC
 
 LOG_LIMIT_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 8 << 20
@@ -110,6 +112,7 @@ class RocksStore:
         """
         self.path = path
         self._read_only = read_only
+        self.chunks = ChunkDirectory(path.parent / "chunks")
         self._log_limit_bytes = log_limit_bytes
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = True
@@ -271,9 +274,10 @@ class RocksStore:
                 total += entry.stat().st_blocks * 512
             except FileNotFoundError:
                 continue
-        return total
+        return total + self.chunks.disk_bytes()
 
     def close(self) -> None:
+        self.chunks.close()
         families, self._families = self._families, {}
         families.pop(DEFAULT, None)
         for family in [*families.values(), self._db]:
@@ -299,6 +303,7 @@ def _gather_evidence(path: Path, aside: Path | None) -> LogEvidence:
         puts += batch_puts(payload)
         puts += puts_behind(payload, BLOCK_MAGIC, _BLOCK_KEY_BYTES)
         puts += puts_behind(payload, GAP_MAGIC, _BLOCK_KEY_BYTES)
+        puts += puts_behind(payload, POINTER_MAGIC, _BLOCK_KEY_BYTES)
         puts += puts_behind(payload, COMMIT_MAGIC, _CHAIN_KEY_BYTES)
         puts += puts_anywhere(payload, SEAL_FORMAT)
     return LogEvidence(tuple(scan.damage), tuple(puts))
