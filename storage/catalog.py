@@ -10,15 +10,15 @@ import json
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from storage import keys
+from storage.boots import Boot, Timeline
 from storage.codec import unseal
 from storage.drops import Drops
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.mirror import Boot
 from storage.model import KeyRange, SegmentState, StreamConfig
 
 _SEGMENT = struct.Struct(">BQQQIQI")
@@ -132,18 +132,19 @@ class FamilyRecord:
 
 @dataclass(frozen=True, slots=True)
 class MirrorRecord:
-    """The store, and its newest opening, that may speak for a node."""
+    """The store, and its newest opening, that may speak for a node; its commit up to which its boots are held."""
 
     store: UUID
     opening: int
+    boots: int = 0
 
     def encode(self) -> bytes:
-        return json.dumps({"store": self.store.hex, "opening": self.opening}).encode()
+        return json.dumps({"store": self.store.hex, "opening": self.opening, "boots": self.boots}).encode()
 
     @staticmethod
     def decode(raw: bytes) -> MirrorRecord:
         loaded = json.loads(raw)
-        return MirrorRecord(UUID(loaded["store"]), loaded["opening"])
+        return MirrorRecord(UUID(loaded["store"]), loaded["opening"], loaded.get("boots", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +185,25 @@ class NodeRecord:
 
 
 def encode_boot(boot: Boot) -> bytes:
-    return json.dumps({"number": boot.number, "wall_offset_ns": boot.wall_offset_ns}).encode()
+    return json.dumps(
+        {
+            "number": boot.number,
+            "first_ns": boot.first_ns,
+            "last_ns": boot.last_ns,
+            "wall_offset_ns": boot.wall_offset_ns,
+            "proved": boot.proved,
+            "commit": boot.commit,
+        }
+    ).encode()
 
 
-def decode_boot(boot_id: UUID, raw: bytes) -> Boot:
+def decode_boot(store: UUID, boot_id: UUID, raw: bytes) -> Boot:
     loaded = json.loads(raw)
-    return Boot(boot_id, loaded["number"], loaded["wall_offset_ns"])
+    proved = loaded["proved"]
+    return Boot(
+        store, boot_id, loaded["number"], loaded["first_ns"], loaded["last_ns"], loaded["wall_offset_ns"],
+        None if proved is None else (proved[0], proved[1]), loaded["commit"],
+    )  # fmt: skip
 
 
 def encode_number(number: int) -> bytes:
@@ -206,7 +220,7 @@ class Changes:
     writers: dict[tuple[int, str], int] = field(default_factory=dict)
     forgotten: list[tuple[int, str]] = field(default_factory=list)
     cursors: dict[str, bytes] = field(default_factory=dict)
-    boots: dict[UUID, Boot] = field(default_factory=dict)
+    boots: dict[tuple[UUID, UUID], Boot] = field(default_factory=dict)
     mirrors: dict[str, MirrorRecord] = field(default_factory=dict)
     throughs: dict[int, int] = field(default_factory=dict)
     families: dict[str, FamilyRecord] = field(default_factory=dict)
@@ -227,8 +241,8 @@ class Changes:
             yield keys.writer(stream_number, writer), _WRITER.pack(last)
         for name, state in self.cursors.items():
             yield keys.cursor(name), state
-        for boot_id, boot in self.boots.items():
-            yield keys.boot(boot_id), encode_boot(boot)
+        for boot in self.boots.values():
+            yield keys.boot(boot.store, boot.id), encode_boot(boot)
         for node, mirror in self.mirrors.items():
             yield keys.mirror(node), mirror.encode()
         for stream_number, commit in self.throughs.items():
@@ -260,7 +274,7 @@ class Catalog:
         self.segments: dict[SegmentKey, SegmentRecord] = {}
         self.writers: dict[int, dict[str, int]] = {}
         self.cursors: dict[str, bytes] = {}
-        self.boots: dict[UUID, Boot] = {}
+        self.timelines: dict[UUID, Timeline] = {}
         self.mirrors: dict[str, MirrorRecord] = {}
         self.throughs: dict[int, int] = {}
         self.families: dict[str, FamilyRecord] = {}
@@ -304,7 +318,9 @@ class Catalog:
             of_stream.pop(writer, None)
             of_stream[writer] = last
         self.cursors.update(changes.cursors)
-        self.boots.update(changes.boots)
+        for store in {boot.store for boot in changes.boots.values()}:
+            changed = [boot for boot in changes.boots.values() if boot.store == store]
+            self.timelines[store] = self.timelines.get(store, Timeline()).with_boots(changed)
         self.mirrors.update(changes.mirrors)
         self.throughs.update(changes.throughs)
         self.families = {**self.families, **changes.families}
@@ -351,12 +367,17 @@ class Catalog:
         holding = [f for f in self.families.values() if f.kind == "chain" and f.first <= commit]
         return max(holding, key=lambda family: family.number, default=None)
 
-    def boot_numbered(self, boot_id: UUID, wall_offset_ns: int) -> Boot:
-        """The boot of that id with this offset: its old number, or the next one."""
-        known = self.boots.get(boot_id)
-        if known is not None:
-            return replace(known, wall_offset_ns=wall_offset_ns)
-        return Boot(boot_id, 1 + max((boot.number for boot in self.boots.values()), default=0), wall_offset_ns)
+    def store_of(self, stream: StreamRecord) -> UUID | None:
+        """The store whose boots the stream was written in: ours, or that of the node it is mirrored from."""
+        if stream.origin is None:
+            return None if self.node is None else self.node.store
+        mirror = self.mirrors.get(stream.origin[0])
+        return None if mirror is None else mirror.store
+
+    def timeline_of(self, stream: StreamRecord) -> Timeline:
+        """Where the boots in which the stream was written stand in wall time."""
+        store = self.store_of(stream)
+        return Timeline() if store is None else self.timelines.get(store, Timeline())
 
 
 def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
@@ -374,7 +395,8 @@ def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
     elif table == keys.CURSOR:
         changes.cursors[rest.decode()] = payload
     elif table == keys.BOOT:
-        changes.boots[UUID(bytes=rest)] = decode_boot(UUID(bytes=rest), payload)
+        store, boot_id = keys.parse_boot(key)
+        changes.boots[store, boot_id] = decode_boot(store, boot_id, payload)
     elif table == keys.MIRROR:
         changes.mirrors[rest.decode()] = MirrorRecord.decode(payload)
     elif table == keys.THROUGH:

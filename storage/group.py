@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from storage import block, keys
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
+from storage.boots import Boot, Timeline
 from storage.catalog import Catalog, Changes, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
 from storage.chain import BLOCK, UNKNOWN_EVENTS, ChainEntry, CommitRecord
 from storage.clock import Clock
@@ -32,9 +33,6 @@ from storage.model import (
     key_point,
 )
 from storage.ticket import Ticket
-
-CLOCK_STEP_NS = 500_000_000
-"""When wall and boot clock have moved this far apart, the boot's offset is written anew."""
 
 
 class _Run:
@@ -213,13 +211,20 @@ class Group:
         """Families and keys of what lies below its segment's start and takes space."""
         self._blocks: list[tuple[str, bytes, bytes]] = []
         self._builders: dict[SegmentKey, SegmentBuilder] = {}
-        self._label_boot()
+        self._label_boot(clock.trusted())
 
-    def _label_boot(self) -> None:
-        offset = self.wall_ns - self.now_ns
-        known = self.catalog.boots.get(self.boot)
-        if known is None or abs(known.wall_offset_ns - offset) > CLOCK_STEP_NS:
-            self.changes.boots[self.boot] = self.catalog.boot_numbered(self.boot, offset)
+    def _label_boot(self, trusted: bool) -> None:
+        timeline = self.catalog.timelines.get(self.store, Timeline())
+        offset, now_ns = self.wall_ns - self.now_ns, self.now_ns
+        known = timeline.by_id.get(self.boot)
+        fresh = known or Boot(self.store, self.boot, timeline.next_number, now_ns, now_ns, offset)
+        told = fresh.told(now_ns, offset, trusted)
+        if told is not known:
+            self.note_boot(told)
+
+    def note_boot(self, boot: Boot) -> None:
+        """Write down what is known of a boot now, of this machine or of a mirrored one."""
+        self.changes.boots[boot.store, boot.id] = replace(boot, commit=self.number)
 
     @property
     def empty(self) -> bool:
@@ -227,7 +232,7 @@ class Group:
         changes = self.changes
         tables = (
             changes.streams, changes.segments, changes.cursors, changes.mirrors, changes.throughs, changes.families,
-            changes.node, changes.drops, changes.gone_families, self.deletions,
+            changes.node, changes.drops, changes.gone_families, self.deletions, changes.boots,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))

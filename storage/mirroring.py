@@ -14,7 +14,8 @@ from storage.errors import ConditionFailedError, DamagedBlockError, OriginRefuse
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.mirror import Boot, Entry, Held, Holdings, Part, Unit
+from storage.mirror import Entry, Held, Holdings, Part, Unit
+from storage.mirrored_boots import boots_behind, take_boots
 from storage.model import GapReason, KeyRange, Receipt, StreamConfig, is_internal
 from storage.reading import SegmentScan
 from storage.ticket import Ticket
@@ -32,9 +33,18 @@ class UnitCutter:
         self._node = node
 
     def next_unit(
-        self, held: Mapping[str, Held], wanted: Callable[[str], bool], last_commit: int, max_bytes: int
+        self,
+        held: Mapping[str, Held],
+        wanted: Callable[[str], bool],
+        last_commit: int,
+        max_bytes: int,
+        boots: int | None = None,
     ) -> Unit | None:
-        """The oldest whole commits that `held` is behind with, of the streams that are wanted. None: nothing is."""
+        """The oldest whole commits that `held` is behind with, of the streams that are wanted. None: nothing is.
+
+        `boots` is the commit up to which upstream holds what boots there were; None: all of them go with the events.
+        """
+        changed = boots_behind(self._catalog, boots or 0, last_commit)
         behind: dict[int, tuple[StreamRecord, int]] = {}
         begin = last_commit + 1
         for stream in list(self._catalog.streams.values()):
@@ -58,7 +68,6 @@ class UnitCutter:
         entries = {scan.stream.number: gaps for scan in scans if (gaps := scan.given_up())}
         last = {scan.stream.number: scan.gap_through for scan in scans}
         size = 0
-        boots: dict[UUID, Boot] = {}
         for commit in chain_or_segments(scans, chain, begin, lambda first: self._commits(first, last_commit)):
             mine = [
                 e
@@ -73,14 +82,13 @@ class UnitCutter:
                 raw = self._raw(entry, commit.number)
                 if entry.start < self._start(entry):
                     # It was given up while this looked.
-                    return self.next_unit(held, wanted, last_commit, max_bytes)
+                    return self.next_unit(held, wanted, last_commit, max_bytes, boots)
                 size += len(raw)
                 entries.setdefault(entry.stream, []).append(
                     Entry(entry.segment, entry.epoch, entry.start, entry.length, entry.events, commit.number, raw)
                 )
                 last[entry.stream] = commit.number
-                self._note_boot(raw, boots)
-        if not entries:
+        if not entries and (boots is None or not changed):
             return None
         parts = [
             Part(
@@ -94,7 +102,8 @@ class UnitCutter:
             for number, of_stream in entries.items()
         ]
         opening = 0 if self._catalog.node is None else self._catalog.node.opening
-        return Unit(self._node, self._store, opening, tuple(boots.values()), tuple(parts))
+        through = changed[-1].commit if changed else boots or 0
+        return Unit(self._node, self._store, opening, tuple(changed), tuple(parts), boots or 0, through)
 
     def _held_through(self, stream: StreamRecord, held: Held | None, last_commit: int) -> int:
         if held is None:
@@ -167,12 +176,6 @@ class UnitCutter:
             why = str(error)
         return GapRecord(GapReason.DAMAGED, entry.length, entry.events, commit, entry.checksum, why).encode()
 
-    def _note_boot(self, raw: bytes, boots: dict[UUID, Boot]) -> None:
-        if raw[:4] == block.MAGIC:
-            boot = self._catalog.boots.get(block.parse_header(raw).boot)
-            if boot is not None:
-                boots[boot.id] = boot
-
 
 def holdings(catalog: Catalog, node: str) -> Holdings:
     """What is held of a node, durable."""
@@ -184,7 +187,9 @@ def holdings(catalog: Catalog, node: str) -> Holdings:
             record = catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord())
             through = catalog.throughs.get(stream.number, 0)
             streams[stream.origin[1]] = Held(stream.incarnation, through, record.length, record.events)
-    return Holdings(None if mirror is None else mirror.store, 0 if mirror is None else mirror.opening, streams)
+    if mirror is None:
+        return Holdings(None, 0, streams)
+    return Holdings(mirror.store, mirror.opening, streams, mirror.boots)
 
 
 def check_origin(known: MirrorRecord | None, node: str, store: UUID, opening: int, streams: int) -> None:
@@ -213,12 +218,9 @@ def take_unit(group: Group, ticket: Ticket, unit: Unit) -> None:
     check_origin(known, unit.node, unit.store, unit.opening, len(unit.parts))
     taken = [part for part in unit.parts if _continues(group, unit, part)]
     duplicates = sum(entry.events for part in unit.parts if part not in taken for entry in part.entries)
-    if known is None or known.opening != unit.opening:
-        group.changes.mirrors[unit.node] = MirrorRecord(unit.store, unit.opening)
-    for boot in unit.boots:
-        held = catalog.boots.get(boot.id)
-        if held is None or held.wall_offset_ns != boot.wall_offset_ns:
-            group.changes.boots[boot.id] = catalog.boot_numbered(boot.id, boot.wall_offset_ns)
+    told = MirrorRecord(unit.store, unit.opening, take_boots(group, unit, 0 if known is None else known.boots))
+    if told != known:
+        group.changes.mirrors[unit.node] = told
     for part in taken:
         _take_part(group, unit, part)
     stored = sum(entry.events for part in taken for entry in part.entries)

@@ -57,6 +57,7 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     def take(group: Group, ticket: Ticket) -> None:
         group.changes.node = node
         group.changes.families.update(adopted)
+        _end_last_boot(group, last)
 
     committer.submit(Ticket(committer), take, 0)
     committer.commit()
@@ -64,6 +65,14 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
         committer.refuse_to_open()
     trace("store.opened", {"opening": opening})
     return Opened(catalog, committer, lines)
+
+
+def _end_last_boot(group: Group, last: CommitRecord | None) -> None:
+    """A boot that is over ran at least until its newest commit: that bounds it, and costs no write while it runs."""
+    timeline = group.catalog.timelines.get(group.store)
+    boot = None if timeline is None or last is None else timeline.by_id.get(last.boot)
+    if boot is not None and last is not None and boot.id != group.boot and boot.last_ns < last.boot_ns:
+        group.note_boot(replace(boot, last_ns=last.boot_ns))
 
 
 def _settle_families(kv: KeyValueStore, catalog: Catalog) -> list[FamilyRecord]:

@@ -15,7 +15,8 @@ from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, SegmentState, StreamInfo, is_internal
 from storage.moment import parse_where
-from storage.reading import Reader, SegmentScan, position_of_time
+from storage.reading import Reader, SegmentScan
+from storage.seeking import position_of_time
 
 _FOLLOW_WAIT_S = 1.0
 
@@ -116,7 +117,7 @@ class StoreView:
         record = self._stream(stream)
         layout = record.layout[-1]
         scan = self._scan(record, layout)
-        place = parse_where(where, self._clock.wall_ns()) if isinstance(where, str) else where
+        place = parse_where(where, self.now_ns()) if isinstance(where, str) else where
         if isinstance(place, Position):
             if (place.number, place.epoch) != (layout.segment, layout.epoch):
                 raise ValueError(
@@ -129,7 +130,16 @@ class StoreView:
         if place == "tail":
             return Position(layout.segment, layout.epoch, scan.record.length)
         assert isinstance(place, int)
-        return position_of_time(self._reader(record, layout, head), self._catalog, scan, place)
+        timeline = self._catalog.timeline_of(record)
+        return position_of_time(lambda at: self._reader(record, layout, at), timeline, scan, place)
+
+    def now_ns(self) -> int:
+        """Now, since 1970, as events stored now are shown: what ages are counted from."""
+        node = self._catalog.node
+        timeline = None if node is None else self._catalog.timelines.get(node.store)
+        known = timeline is not None and self._clock.boot_id in timeline.by_id
+        shift = timeline.shift(self._clock.boot_id) if timeline is not None and known else None
+        return self._clock.wall_ns() if shift is None else self._clock.boot_ns() + shift.offset_ns
 
     def reader(self, stream: str, start: str | Position = "head") -> Reader:
         """Reads onward from `start` in bounded steps. Raises ValueError, UnknownStreamError."""
