@@ -4,8 +4,7 @@ An event is `{"stream", "position", "next", "time_ns", "key", "writer", "number"
 `payload_base64` in place of `payload` where the bytes are not UTF-8, and `headers`, a list of pairs, where it has any
 (a header value that is not UTF-8 is `{"base64": …}`). `"time_uncertain": true` is there where the clock was never trusted
 in the boot that the event was captured in, so that its time is a guess between its neighbours.
-A gap is `{"stream", "position", "next", "gap": {"reason",
-"events", "detail"}}`.
+A gap is `{"stream", "position", "next", "gap": {"reason", "events", "detail"}}`.
 """
 
 from __future__ import annotations

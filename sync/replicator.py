@@ -40,8 +40,10 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Send the unit that follows `held`,
-    and the boots that changed after commit `boots`. Answer with `confirmed`, `drained` or `failed`."""
+    """Send the unit that follows `held`, with the boots that changed after commit `boots`.
+
+    Answer with `confirmed`, `drained` or `failed`.
+    """
 
     held: Mapping[str, Held]
     boots: int = 0
