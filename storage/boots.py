@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import accumulate, chain
 from typing import NamedTuple
 from uuid import UUID
 
@@ -78,6 +78,8 @@ class Timeline:
         self.boots = tuple(sorted(boots, key=lambda boot: boot.number))
         self.by_id: Mapping[UUID, Boot] = {boot.id: boot for boot in self.boots}
         self._shifts = dict(zip((boot.id for boot in self.boots), _placed(self.boots), strict=True))
+        ran = accumulate((boot.last_ns - boot.first_ns for boot in self.boots), initial=0)
+        self._ran_before = {boot.id: ns for boot, ns in zip(self.boots, ran, strict=False)}
 
     def with_boots(self, changed: Iterable[Boot]) -> Timeline:
         kept = {boot.id: boot for boot in chain(self.boots, changed)}
@@ -94,6 +96,14 @@ class Timeline:
     def number(self, boot: UUID) -> int | None:
         known = self.by_id.get(boot)
         return None if known is None else known.number
+
+    def uptime_ns(self, boot: UUID, boot_ns: int) -> int | None:
+        """How long the machine is known to have run up to that reading, over all its boots; None for an unknown boot.
+
+        The difference of two uptimes is time that has passed at least, whatever any wall clock says.
+        """
+        known = self.by_id.get(boot)
+        return None if known is None else self._ran_before[boot] + boot_ns - known.first_ns
 
     def reaching(self, time_ns: int, number: int) -> int | None:
         """The number of the first boot from `number` on that may have run at `time_ns` or later, None where none did."""

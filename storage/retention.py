@@ -160,7 +160,8 @@ class Retention:
         found = (record.start, drops.AGE)
         if policy.max_age_s is not None:
             max_age_ns = int(policy.max_age_s * 1e9)
-            cut = cut_by_age(scan, self._clock, max_age_ns, mirrored=stream.origin is not None)
+            clock = self._clock if stream.origin is None else None
+            cut = cut_by_age(scan, self._catalog.timeline_of(stream), max_age_ns, clock)
             found = max(found, (min(cut, allowed), drops.AGE))
         if policy.consumed and read is not None:
             found = max(found, (min(commit_start(scan, read_to), allowed), drops.CONSUMED))
