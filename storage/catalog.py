@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from storage import keys
-from storage.boots import Boot, Timeline
+from storage.boots import Boot, Timeline, decode_boot, encode_boot
 from storage.codec import unseal
 from storage.drops import Drops
 from storage.keys import DEFAULT, SegmentKey
@@ -217,28 +217,6 @@ class NodeRecord:
             loaded.get("chain", 0),
             loaded.get("generation", 0),
         )
-
-
-def encode_boot(boot: Boot) -> bytes:
-    return json.dumps(
-        {
-            "number": boot.number,
-            "first_ns": boot.first_ns,
-            "last_ns": boot.last_ns,
-            "wall_offset_ns": boot.wall_offset_ns,
-            "proved": boot.proved,
-            "commit": boot.commit,
-        }
-    ).encode()
-
-
-def decode_boot(store: UUID, boot_id: UUID, raw: bytes) -> Boot:
-    loaded = json.loads(raw)
-    proved = loaded["proved"]
-    return Boot(
-        store, boot_id, loaded["number"], loaded["first_ns"], loaded["last_ns"], loaded["wall_offset_ns"],
-        None if proved is None else (proved[0], proved[1]), loaded["commit"],
-    )  # fmt: skip
 
 
 def encode_number(number: int) -> bytes:

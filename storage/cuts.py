@@ -19,7 +19,7 @@ from storage.kv.contract import KeyValueStore
 from storage.model import KeyRange, Position, StreamCut
 from storage.moment import parse_where
 from storage.reading import SegmentReader, SegmentScan
-from storage.seeking import position_of_time
+from storage.seeking import position_of_time, timeline_of
 
 Places = dict[SegmentKey, Position]
 """Where to read on in each segment that is not read to its end."""
@@ -78,10 +78,11 @@ class Cuts:
         """From the first event of each segment that was captured at `time_ns` or after it."""
 
         def find(layout: SegmentLayout, scan: SegmentScan) -> Position:
-            def read_from(position: Position) -> SegmentReader:
-                return SegmentReader(self._kv, self._catalog, self._stream, layout, position)
+            def read_from(start: Position) -> SegmentReader:
+                return SegmentReader(self._kv, self._catalog, self._stream, layout, start)
 
-            return position_of_time(read_from, self._catalog.timeline_of(self._stream), scan, time_ns)
+            timeline = timeline_of(self._catalog, self._stream, scan)
+            return position_of_time(read_from, timeline, scan, time_ns)
 
         return self._each(find)
 

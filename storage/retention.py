@@ -21,6 +21,7 @@ from storage.model import Position, Receipt, RetentionPolicy
 from storage.reading import SegmentScan
 from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
 from storage.room import Bounds, Room
+from storage.seeking import timeline_of
 from storage.ticket import Ticket
 from storage.truncating import Cut, commit_start, cuts_of, measure, take_cuts
 
@@ -161,7 +162,7 @@ class Retention:
         if policy.max_age_s is not None:
             max_age_ns = int(policy.max_age_s * 1e9)
             clock = self._clock if stream.origin is None else None
-            cut = cut_by_age(scan, self._catalog.timeline_of(stream), max_age_ns, clock)
+            cut = cut_by_age(scan, timeline_of(self._catalog, stream, scan), max_age_ns, clock)
             found = max(found, (min(cut, allowed), drops.AGE))
         if policy.consumed and read is not None:
             found = max(found, (min(commit_start(scan, read_to), allowed), drops.CONSUMED))

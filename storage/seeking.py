@@ -17,6 +17,7 @@ from uuid import UUID
 
 from storage import entry
 from storage.boots import Timeline
+from storage.catalog import Catalog, StreamRecord
 from storage.chain import GAP
 from storage.entry import EntryHead
 from storage.errors import DamagedBlockError
@@ -121,6 +122,14 @@ def head_before(scan: SegmentScan, offset: int) -> EntryHead | None:
             pass
         offset = found[0] - 1
     return None
+
+
+def timeline_of(catalog: Catalog, stream: StreamRecord, scan: SegmentScan) -> Timeline:
+    """The boots in which a segment was written. Its blocks say whose they are: what came through another hub is not its."""
+    head = head_before(scan, scan.record.length - 1)
+    if head is None or head.store is None:
+        return catalog.timeline_of(stream)
+    return catalog.timelines.get(head.store, Timeline())
 
 
 def _entries(scan: SegmentScan, offset: int, end: int) -> Iterator[tuple[int, EntryHead]]:

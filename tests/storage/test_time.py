@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -218,6 +219,23 @@ def test_a_read_by_time_looks_at_few_blocks(monkeypatch: pytest.MonkeyPatch) -> 
         (event,) = store.read("s", f"{seconds}s", limit=1)
         assert event.time_ns == NOW_NS + (2000 - seconds) * S
         assert looked < 120
+
+
+def test_what_came_through_another_hub_is_read_by_the_boots_it_was_written_in() -> None:
+    clock = FakeClock(NOW_NS - 7000 * S, boot=5)
+    chain = [SegmentStore.in_memory(clock=clock)]
+    chain += [SegmentStore.in_memory(clock=FakeClock(NOW_NS, boot=boot)) for boot in (6, 7)]
+    for number in range(7):
+        write(chain[0], b"%d" % number)
+        clock.advance(1000)
+    for number, (lower, upper) in enumerate(pairwise(chain)):
+        unit = lower.next_unit(f"n{number}", {}, lambda _: True, 1 << 20, 0)
+        assert unit is not None
+        upper.submit_unit(unit).result()
+    read = [list(store.read(stream, "3500s")) for store, stream in zip(chain, ("s", "n0/s", "n1/n0/s"), strict=True)]
+    assert [[(event.payload, event.time_ns, event.uncertain) for event in events] for events in read] == [
+        [(b"%d" % number, NOW_NS - (7 - number) * 1000 * S, False) for number in (4, 5, 6)]
+    ] * 3
 
 
 # a model
