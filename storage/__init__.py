@@ -35,8 +35,9 @@ Tables in `default`, by first byte of the key
     `I` + segment + generation    the first offset of the segment in that generation
     `W` + stream + writer id      the writer's last event number
     `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to; tables as well
-    `B` + boot id   a boot: its place in order and the offset from its clock to wall time
-    `M` + node      mirror: which store, and which opening of it, may speak for a node
+    `B` + store + boot id   a boot in which a store was written, ours or a mirrored one: its place in order, from which to
+                    which reading of its clock it is known to have run, its offset to wall time, and whether that is trusted
+    `M` + node      mirror: which store, and which opening of it, may speak for a node; up to which commit its boots are held
     `T` + stream    mirrored streams: the origin's commit up to which all is held
     `F` + family    a generation: kind, number, first commit, retention class, how often it was thinned
     `D` + stream    what was given up: events, bytes and unsent events by reason; what is gone below each segment's start
@@ -86,6 +87,13 @@ State (`storage.state`)
     Streams below `_system/` are the store's own: of kind `state`, of one segment, not shown and not mirrored unless
     asked for. A conditional append (`Append.expected_length`) is judged when its commit is built, in the order of
     submission, so one of any number wins. Tables are cursors with a version.
+
+Time (`storage.boots`, `storage.seeking`, `storage.ages`)
+    Order is by offset. What is stored are readings of the boot clock; a boot's offset to wall time is written when the
+    boot is first seen, when its clock is first trusted and when it steps by more than 0.5 s, and applies to all of the
+    boot. A clock that is not trusted never overrides one that was. A boot that was never trusted is placed between its
+    neighbours, those of the same store, and its events are uncertain. A read by time begins at the first event, by offset,
+    that was captured since. An opening notes of the boot before it the newest reading that the chain holds.
 
 Opening
     1. FORMAT is checked, the lock taken.

@@ -1,7 +1,7 @@
 """Ages that no clock jump can stretch: how long ago something was written at least, as far as that can be proved.
 
     ages = Ages(catalog.timelines, store, boot, now_ns)
-    ages.age_ns(header.store, header.boot, header.appended_ns)      # at least so long ago
+    ages.age_ns(header.store, header.boot, header.appended_ns)        # at least so long ago
     ages.older_than(header.store, header.boot, header.appended_ns, limit_ns)
 
 What proves that time passed:
@@ -22,6 +22,7 @@ An older entry is never younger than one behind it in the same segment, so that 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
 
@@ -39,11 +40,19 @@ class Ages:
     """Ages by one reading of the clock: `now_ns` of the boot that is running on the machine of `store`."""
 
     def __init__(self, timelines: Mapping[UUID, Timeline], store: UUID, boot: UUID, now_ns: int) -> None:
-        self._timelines = timelines
+        self._timelines = dict(timelines)
         self._store = store
         self._boot = boot
         self._now_ns = now_ns
         self._after: dict[UUID, dict[UUID, _After]] = {}
+
+    def seen(self, store: UUID, boot: UUID, written_ns: int) -> None:
+        """An entry proves that its boot ran until then: of what is mirrored, boots that run are told of too late for that."""
+        timeline = self._timelines.get(store)
+        known = None if timeline is None else timeline.by_id.get(boot)
+        if timeline is not None and known is not None and known.last_ns < written_ns:
+            self._timelines[store] = timeline.with_boots([replace(known, last_ns=written_ns)])
+            self._after.pop(store, None)
 
     def age_ns(self, store: UUID, boot: UUID, written_ns: int) -> int:
         """At least how long ago it was `written_ns` by the clock of that boot. 0 for a boot that nobody told of."""

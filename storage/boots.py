@@ -15,6 +15,7 @@ A boot whose clock was trusted stands where that clock says. One whose clock nev
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -59,6 +60,28 @@ class Boot:
         least, greatest = self.proved or (offset_ns, offset_ns)
         proved = min(least, offset_ns), max(greatest, offset_ns)
         return replace(self, wall_offset_ns=offset_ns, last_ns=now_ns, proved=proved)
+
+
+def encode_boot(boot: Boot) -> bytes:
+    return json.dumps(
+        {
+            "number": boot.number,
+            "first_ns": boot.first_ns,
+            "last_ns": boot.last_ns,
+            "wall_offset_ns": boot.wall_offset_ns,
+            "proved": boot.proved,
+            "commit": boot.commit,
+        }
+    ).encode()
+
+
+def decode_boot(store: UUID, boot_id: UUID, raw: bytes) -> Boot:
+    loaded = json.loads(raw)
+    proved = loaded["proved"]
+    return Boot(
+        store, boot_id, loaded["number"], loaded["first_ns"], loaded["last_ns"], loaded["wall_offset_ns"],
+        None if proved is None else (proved[0], proved[1]), loaded["commit"],
+    )  # fmt: skip
 
 
 class Shift(NamedTuple):

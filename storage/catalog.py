@@ -14,25 +14,39 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from storage import keys
-from storage.boots import Boot, Timeline
+from storage.boots import Boot, Timeline, decode_boot, encode_boot
 from storage.codec import unseal
 from storage.drops import Drops
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.model import KeyRange, SegmentState, StreamConfig
+from storage.model import KeyRange, StreamConfig
 
-_SEGMENT = struct.Struct(">BQQQIQI")
+_SEGMENT = struct.Struct(">QQQIQI")
 _WRITER = struct.Struct(">Q")
 _U64 = struct.Struct(">Q")
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentLayout:
-    """A segment's place in its stream: set when it is opened, never changed."""
+    """A segment's place in its stream: opened by commit `opened`, sealed by commit `sealed` in epoch `until`.
+
+    Of a mirrored stream the commits are the origin's.
+    """
 
     segment: int
     epoch: int
     keys: KeyRange
+    opened: int = 0
+    until: int | None = None
+    sealed: int | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.until is None
+
+
+FIRST_SEGMENT = SegmentLayout(0, 0, KeyRange())
+"""What a stream begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,22 @@ class StreamRecord:
     config: StreamConfig
     origin: tuple[str, str] | None
     layout: tuple[SegmentLayout, ...]
+    """Every segment that it ever had, those of an epoch next to each other, the oldest first."""
+
+    @property
+    def open_layout(self) -> tuple[SegmentLayout, ...]:
+        return tuple(layout for layout in self.layout if layout.open)
+
+    @property
+    def epoch(self) -> int:
+        """The newest: of the segments that are open, or of the seal that ended the stream."""
+        return max(layout.epoch if layout.until is None else layout.until for layout in self.layout)
+
+    def segment(self, number: int, epoch: int) -> SegmentLayout | None:
+        return next((s for s in self.layout if (s.segment, s.epoch) == (number, epoch)), None)
+
+    def key(self, layout: SegmentLayout) -> SegmentKey:
+        return SegmentKey(self.number, layout.segment, layout.epoch)
 
     def encode(self) -> bytes:
         return json.dumps(
@@ -53,7 +83,7 @@ class StreamRecord:
                 "incarnation": self.incarnation.hex,
                 "config": json.loads(self.config.to_json()),
                 "origin": self.origin,
-                "layout": [[s.segment, s.epoch, s.keys.low, s.keys.high] for s in self.layout],
+                "layout": encode_layout(self.layout),
             }
         ).encode()
 
@@ -67,15 +97,23 @@ class StreamRecord:
             UUID(loaded["incarnation"]),
             StreamConfig.from_json(json.dumps(loaded["config"]).encode()),
             None if origin is None else (origin[0], origin[1]),
-            tuple(SegmentLayout(s, e, KeyRange(low, high)) for s, e, low, high in loaded["layout"]),
+            decode_layout(loaded["layout"]),
         )
+
+
+def encode_layout(layout: tuple[SegmentLayout, ...]) -> list[list[int | None]]:
+    """As JSON lists: number, epoch, low and high end of the key range, opened, until, sealed."""
+    return [[s.segment, s.epoch, s.keys.low, s.keys.high, s.opened, s.until, s.sealed] for s in layout]
+
+
+def decode_layout(loaded: list[list[int]]) -> tuple[SegmentLayout, ...]:
+    return tuple(SegmentLayout(s, e, KeyRange(low, high), *commits) for s, e, low, high, *commits in loaded)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
     """A segment as a commit left it. `start` and `length` are offsets: bytes [start, length) are there or are gaps."""
 
-    state: SegmentState = SegmentState.OPEN
     start: int = 0
     length: int = 0
     events: int = 0
@@ -84,14 +122,11 @@ class SegmentRecord:
     gaps: int = 0
 
     def encode(self) -> bytes:
-        return _SEGMENT.pack(
-            self.state.value, self.start, self.length, self.events, self.checksum, self.last_commit, self.gaps
-        )
+        return _SEGMENT.pack(self.start, self.length, self.events, self.checksum, self.last_commit, self.gaps)
 
     @staticmethod
     def decode(raw: bytes) -> SegmentRecord:
-        state, *rest = _SEGMENT.unpack(raw)
-        return SegmentRecord(SegmentState(state), *rest)
+        return SegmentRecord(*_SEGMENT.unpack(raw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,28 +219,6 @@ class NodeRecord:
         )
 
 
-def encode_boot(boot: Boot) -> bytes:
-    return json.dumps(
-        {
-            "number": boot.number,
-            "first_ns": boot.first_ns,
-            "last_ns": boot.last_ns,
-            "wall_offset_ns": boot.wall_offset_ns,
-            "proved": boot.proved,
-            "commit": boot.commit,
-        }
-    ).encode()
-
-
-def decode_boot(store: UUID, boot_id: UUID, raw: bytes) -> Boot:
-    loaded = json.loads(raw)
-    proved = loaded["proved"]
-    return Boot(
-        store, boot_id, loaded["number"], loaded["first_ns"], loaded["last_ns"], loaded["wall_offset_ns"],
-        None if proved is None else (proved[0], proved[1]), loaded["commit"],
-    )  # fmt: skip
-
-
 def encode_number(number: int) -> bytes:
     return _U64.pack(number)
 
@@ -279,6 +292,8 @@ class Catalog:
         self.throughs: dict[int, int] = {}
         self.families: dict[str, FamilyRecord] = {}
         self.drops: dict[int, Drops] = {}
+        self.version = 0
+        """Odd while a commit is being taken over: what was read of several records meanwhile may not belong together."""
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
 
     @staticmethod
@@ -304,6 +319,13 @@ class Catalog:
 
     def apply(self, changes: Changes) -> None:
         """Take over what a commit made durable."""
+        self.version += 1
+        try:
+            self._apply(changes)
+        finally:
+            self.version += 1
+
+    def _apply(self, changes: Changes) -> None:
         for name, stream in changes.streams.items():
             self.streams[name] = stream
             self.by_number[stream.number] = stream
@@ -331,9 +353,6 @@ class Catalog:
         self.drops.update(changes.drops)
         if changes.node is not None:
             self.node = changes.node
-
-    def segment_key(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentKey:
-        return SegmentKey(stream.number, layout.segment, layout.epoch)
 
     def generation_of(self, segment: SegmentKey, offset: int) -> int | None:
         """The telemetry generation that holds the segment's byte at `offset`, None before the first."""

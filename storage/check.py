@@ -101,7 +101,7 @@ def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> di
                     report.error(f"commit {number}", "does not follow the commit before it")
                 if record.stands_in:
                     report.note(f"commit {number}", "was damaged, and was mended when the store was opened")
-                for entry in record.entries:
+                for entry in record.stored:
                     entries[SegmentKey(entry.stream, entry.segment, entry.epoch), entry.start] = entry.checksum
                 previous = record
             start = items[-1][0] + b"\0"

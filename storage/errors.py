@@ -39,6 +39,10 @@ class UnknownStreamError(StorageError):
     """There is no stream of that name."""
 
 
+class StreamSealedError(StorageError):
+    """The stream was sealed: it can be read, and never grows again."""
+
+
 class InvalidNameError(StorageError):
     """A stream, writer or node name that can't be used."""
 

@@ -12,12 +12,18 @@ from uuid import UUID, uuid4
 from storage import block, keys
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
 from storage.boots import Boot, Timeline
-from storage.catalog import Catalog, Changes, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
+from storage.catalog import FIRST_SEGMENT, Catalog, Changes, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
 from storage.chain import BLOCK, UNKNOWN_EVENTS, ChainEntry, CommitRecord
 from storage.clock import Clock
 from storage.codec import seal
 from storage.drops import Edit
-from storage.errors import ConditionFailedError, StorageError, UnknownStreamError, WriterNumberGapError
+from storage.errors import (
+    ConditionFailedError,
+    StorageError,
+    StreamSealedError,
+    UnknownStreamError,
+    WriterNumberGapError,
+)
 from storage.frame import FRAME_EVENTS, FRAME_TARGET_BYTES, encode, part, split
 from storage.generations import Into
 from storage.keys import DEFAULT, SegmentKey
@@ -26,7 +32,6 @@ from storage.model import (
     MAX_WRITERS_PER_STREAM,
     Append,
     Frame,
-    KeyRange,
     Position,
     Receipt,
     StreamConfig,
@@ -249,6 +254,16 @@ class Group:
             self._builders[key] = SegmentBuilder(self, stream, key, record)
         return self._builders[key]
 
+    def touch(self, stream: StreamRecord, layout: SegmentLayout) -> None:
+        """Count this commit as one that changed a segment, though it may add nothing to it."""
+        builder = self.builder(stream, layout)
+        builder.finish_block()
+        builder.record = replace(builder.record, last_commit=self.number)
+
+    def put_note(self, note: ChainEntry) -> None:
+        """Name in the chain what is no entry of a segment."""
+        self._entries.append(note)
+
     def length(self, stream: StreamRecord, layout: SegmentLayout) -> int:
         key = SegmentKey(stream.number, layout.segment, layout.epoch)
         if key in self._builders:
@@ -268,7 +283,7 @@ class Group:
         *,
         incarnation: UUID | None = None,
         origin: tuple[str, str] | None = None,
-        layout: tuple[SegmentLayout, ...] = (SegmentLayout(0, 0, KeyRange()),),
+        layout: tuple[SegmentLayout, ...] = (FIRST_SEGMENT,),
     ) -> StreamRecord:
         number = 1 + max((*self.catalog.by_number, *(s.number for s in self.changes.streams.values())), default=0)
         record = StreamRecord(number, name, incarnation or uuid4(), config, origin, layout)
@@ -304,7 +319,8 @@ class Group:
                 f"{append.stream!r} is mirrored from node {stream.origin[0]!r}: only that node writes it"
             )
         if append.expected_length is not None:
-            length = self.length(stream, stream.layout[0])
+            first = append.frames[0].routing_key if append.frames else ""
+            length = self.length(stream, self._route(stream, first))
             if length != append.expected_length:
                 raise ConditionFailedError(f"{append.stream!r} is {length} bytes long, not {append.expected_length}")
         planned = []
@@ -316,10 +332,13 @@ class Group:
 
     @staticmethod
     def _route(stream: StreamRecord, routing_key: str) -> SegmentLayout:
-        if len(stream.layout) == 1:
+        if len(stream.layout) == 1 and stream.layout[0].open:
             return stream.layout[0]
         point = key_point(routing_key)
-        return next(layout for layout in reversed(stream.layout) if point in layout.keys)
+        for layout in reversed(stream.layout):
+            if layout.open and point in layout.keys:
+                return layout
+        raise StreamSealedError(f"{stream.name!r} was sealed: it can be read, and takes nothing more")
 
     def _fresh(self, stream: StreamRecord, frame: Frame, plan: _Plan) -> Frame | None:
         """What of `frame` its writer's numbers say is not stored yet."""

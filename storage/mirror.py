@@ -30,7 +30,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stream's share of a unit: its entries of the commits in (`after`, `through`], in order."""
+    """One stream's share of a unit: its entries of the commits in (`after`, `through`], in order.
+
+    `layout` is what segments it had at `through`, as JSON (`storage.catalog.encode_layout`); empty: only its first.
+    """
 
     stream: str
     incarnation: UUID
@@ -38,6 +41,7 @@ class Part:
     after: int
     through: int
     entries: tuple[Entry, ...]
+    layout: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +71,35 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What is held of one stream of a node: all of it up to commit `through`; its open segment ends at `length`.
+class HeldSegment:
+    """What is held of a segment: it ends at `length`; `events` were ever appended to it, None where that is not said."""
 
-    `incarnation` is the stream's: another one is another stream under an old name. `events` were ever appended to that
-    segment, None where that is not said.
+    segment: int
+    epoch: int
+    length: int
+    events: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of one stream of a node: all of it up to commit `through`.
+
+    `incarnation` is the stream's: another one is another stream under an old name. `length` and `events` (None where
+    that is not said) are those of its segments together; `segments` says it of each, where it has more than its first.
     """
 
     incarnation: UUID
     through: int
     length: int
     events: int | None = field(default=None, compare=False)
+    segments: tuple[HeldSegment, ...] = ()
+
+    def of(self, segment: int, epoch: int) -> HeldSegment:
+        """What is held of one segment."""
+        if not self.segments and (segment, epoch) == (0, 0):
+            return HeldSegment(0, 0, self.length, self.events)
+        mine = (each for each in self.segments if (each.segment, each.epoch) == (segment, epoch))
+        return next(mine, HeldSegment(segment, epoch, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from storage import block, keys
 from storage.behind import BehindScan, chain_or_segments
-from storage.catalog import Catalog, MirrorRecord, SegmentLayout, SegmentRecord, StreamRecord
-from storage.chain import BLOCK, GAP, GAP_MAGIC, REPLACED, ChainEntry, CommitRecord, GapRecord
+from storage.catalog import (
+    FIRST_SEGMENT,
+    Catalog,
+    MirrorRecord,
+    SegmentLayout,
+    SegmentRecord,
+    StreamRecord,
+    decode_layout,
+    encode_layout,
+)
+from storage.chain import BLOCK, GAP, GAP_MAGIC, LAYOUT, REPLACED, ChainEntry, CommitRecord, GapRecord
+from storage.entry import head
 from storage.errors import ConditionFailedError, DamagedBlockError, OriginRefusedError
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.mirror import Entry, Held, Holdings, Part, Unit
+from storage.mirror import Entry, Held, HeldSegment, Holdings, Part, Unit
 from storage.mirrored_boots import boots_behind, take_boots
-from storage.model import GapReason, KeyRange, Receipt, StreamConfig, is_internal
+from storage.model import GapReason, Receipt, StreamConfig, is_internal
 from storage.reading import SegmentScan
+from storage.scaling import take_layout
 from storage.ticket import Ticket
 
 _COMMITS_AT_ONCE = 1000
@@ -62,11 +74,11 @@ class UnitCutter:
                 behind, begin = {stream.number: (stream, through)}, last_commit + 1
                 break
         scans = [
-            BehindScan(self._kv, self._catalog, stream, held.get(stream.name), through)
+            BehindScan(self._kv, self._catalog, stream, layout, held.get(stream.name), through)
             for stream, through in behind.values()
+            for layout in stream.layout
         ]
-        entries = {scan.stream.number: gaps for scan in scans if (gaps := scan.given_up())}
-        last = {scan.stream.number: scan.gap_through for scan in scans}
+        entries, last = _given_up(scans)
         size = 0
         for commit in chain_or_segments(scans, chain, begin, lambda first: self._commits(first, last_commit)):
             mine = [
@@ -77,6 +89,10 @@ class UnitCutter:
             if mine and size >= max_bytes:
                 break
             for entry in mine:
+                if entry.kind == LAYOUT:
+                    entries.setdefault(entry.stream, [])
+                    last[entry.stream] = commit.number
+                    continue
                 if entry.start < self._start(entry):
                     continue
                 raw = self._raw(entry, commit.number)
@@ -98,6 +114,7 @@ class UnitCutter:
                 behind[number][1],
                 last[number],
                 tuple(of_stream),
+                _layout_at(behind[number][0], last[number]),
             )
             for number, of_stream in entries.items()
         ]
@@ -129,19 +146,23 @@ class UnitCutter:
 
     def _next_commit(self, stream: StreamRecord, held: Held | None, through: int) -> int:
         """The commit that wrote what comes next: asked of the entry there, so that the chain need not be searched."""
-        layout = stream.layout[-1]
-        key = SegmentKey(stream.number, layout.segment, layout.epoch)
-        scan = SegmentScan(self._kv, self._catalog, key)
-        start = scan.record.start
-        entry = scan.entry_at(start if held is None else max(start, held.length))
-        if stream.origin is None and entry is not None:
+        if stream.origin is not None:
+            return through + 1
+        commits = [layout.sealed for layout in stream.layout if layout.sealed is not None and layout.sealed > through]
+        for layout in stream.layout:
+            scan = SegmentScan(self._kv, self._catalog, stream.key(layout))
+            record = scan.record
+            offset = max(record.start, 0 if held is None else held.of(layout.segment, layout.epoch).length)
+            found = scan.entry_at(offset) if offset < record.length else None
+            if found is None:
+                if offset < record.length:
+                    return through + 1
+                continue
             try:
-                gap = entry[1][:4] == GAP_MAGIC
-                commit = GapRecord.decode(entry[1]).commit if gap else block.parse_header(entry[1]).commit
-                return max(commit, through + 1)
+                commits.append(head(found[1]).commit)
             except DamagedBlockError:
-                pass
-        return through + 1
+                return through + 1
+        return max(min(commits, default=0), through + 1)
 
     def _commits(self, begin: int, last_commit: int) -> Iterator[CommitRecord]:
         while begin <= last_commit:
@@ -177,19 +198,60 @@ class UnitCutter:
         return GapRecord(GapReason.DAMAGED, entry.length, entry.events, commit, entry.checksum, why).encode()
 
 
+def _given_up(scans: Sequence[BehindScan]) -> tuple[dict[int, list[Entry]], dict[int, int]]:
+    """By stream, gap records for what was given up before it was sent, and the commit up to which they go."""
+    gaps: dict[int, list[Entry]] = {}
+    through: dict[int, int] = {}
+    for scan in scans:
+        number = scan.stream.number
+        if found := scan.given_up():
+            gaps.setdefault(number, []).extend(found)
+        through[number] = max(through.get(number, 0), scan.gap_through)
+    return gaps, through
+
+
 def holdings(catalog: Catalog, node: str) -> Holdings:
     """What is held of a node, durable."""
     mirror = catalog.mirrors.get(node)
     streams: dict[str, Held] = {}
     for stream in list(catalog.streams.values()):
         if stream.origin is not None and stream.origin[0] == node:
-            layout = stream.layout[-1]
-            record = catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord())
-            through = catalog.throughs.get(stream.number, 0)
-            streams[stream.origin[1]] = Held(stream.incarnation, through, record.length, record.events)
+            streams[stream.origin[1]] = _held(catalog, stream)
     if mirror is None:
         return Holdings(None, 0, streams)
     return Holdings(mirror.store, mirror.opening, streams, mirror.boots)
+
+
+def _held(catalog: Catalog, stream: StreamRecord) -> Held:
+    each = []
+    for layout in stream.layout:
+        record = catalog.segments.get(stream.key(layout), SegmentRecord())
+        each.append(HeldSegment(layout.segment, layout.epoch, record.length, record.events))
+    only_first = len(each) == 1 and (each[0].segment, each[0].epoch) == (0, 0)
+    return Held(
+        stream.incarnation, catalog.throughs.get(stream.number, 0), sum(segment.length for segment in each),
+        sum(segment.events or 0 for segment in each), () if only_first else tuple(each),
+    )  # fmt: skip
+
+
+def _layout_at(stream: StreamRecord, commit: int) -> bytes:
+    """The segments that a stream had at a commit; of one that is mirrored here all it has: its commits are others'."""
+    layout = stream.layout
+    if stream.origin is None:
+        layout = tuple(
+            replace(each, until=None, sealed=None) if each.sealed is not None and each.sealed > commit else each
+            for each in layout
+            if each.opened <= commit
+        )
+    return b"" if layout == (FIRST_SEGMENT,) else json.dumps(encode_layout(layout)).encode()
+
+
+def _parse_layout(part: Part) -> tuple[SegmentLayout, ...]:
+    """Raises ConditionFailedError."""
+    try:
+        return decode_layout(json.loads(part.layout)) if part.layout else (FIRST_SEGMENT,)
+    except (ValueError, TypeError) as error:
+        raise ConditionFailedError(f"the segments sent of {part.stream!r} do not parse: {error}") from error
 
 
 def check_origin(known: MirrorRecord | None, node: str, store: UUID, opening: int, streams: int) -> None:
@@ -245,12 +307,16 @@ def _continues(group: Group, unit: Unit, part: Part) -> bool:
         raise ConditionFailedError(f"{name!r} is held up to commit {through}; what was sent continues {part.after}")
     lengths: dict[tuple[int, int], int] = {}
     checksums: dict[tuple[int, int], int] = {}
+    known = {(layout.segment, layout.epoch): layout for layout in _parse_layout(part)}
+    gone = [] if stream is None else [s for s in stream.layout if (s.segment, s.epoch) not in known]
+    if gone:
+        raise ConditionFailedError(f"{name!r} has segments here that it does not have where it comes from: {gone}")
     for entry in part.entries:
         at = (entry.segment, entry.epoch)
-        if stream is None and at != (part.entries[0].segment, part.entries[0].epoch):
-            raise ConditionFailedError(f"{name!r} has no segment {entry.segment}.{entry.epoch} here")
+        if at not in known:
+            raise ConditionFailedError(f"{name!r} has no segment {entry.segment}.{entry.epoch}")
         if at not in lengths and stream is not None:
-            builder = group.builder(stream, _layout(stream, entry))
+            builder = group.builder(stream, known[at])
             lengths[at], checksums[at] = builder.length, builder.record.checksum
         if at in lengths and entry.start != lengths[at]:
             raise ConditionFailedError(
@@ -265,11 +331,11 @@ def _continues(group: Group, unit: Unit, part: Part) -> bool:
     return True
 
 
-def _layout(stream: StreamRecord, entry: Entry) -> SegmentLayout:
-    for layout in stream.layout:
-        if (layout.segment, layout.epoch) == (entry.segment, entry.epoch):
-            return layout
-    raise ConditionFailedError(f"{stream.name!r} has no segment {entry.segment}.{entry.epoch} here")
+def _layout(stream: StreamRecord, segment: int, epoch: int) -> SegmentLayout:
+    layout = stream.segment(segment, epoch)
+    if layout is None:
+        raise ConditionFailedError(f"{stream.name!r} has no segment {segment}.{epoch} here")
+    return layout
 
 
 def _measure(entry: Entry) -> tuple[int, int | None, int]:
@@ -284,20 +350,22 @@ def _measure(entry: Entry) -> tuple[int, int | None, int]:
 
 def _take_part(group: Group, unit: Unit, part: Part) -> None:
     stream = group.stream(f"{unit.node}/{part.stream}")
+    layout = _parse_layout(part)
     if stream is None:
-        first = part.entries[0]
-        layout = SegmentLayout(first.segment, first.epoch, KeyRange())
-        config = StreamConfig.from_json(part.config)
         stream = group.create_stream(
             f"{unit.node}/{part.stream}",
-            config,
+            StreamConfig.from_json(part.config),
             incarnation=part.incarnation,
             origin=(unit.node, part.stream),
-            layout=(layout,),
+            layout=layout,
         )
-        group.builder(stream, layout).begin_at(first.start)
+        firsts = {(entry.segment, entry.epoch): entry.start for entry in reversed(part.entries)}
+        for (segment, epoch), start in firsts.items():
+            group.builder(stream, _layout(stream, segment, epoch)).begin_at(start)
+    elif layout != stream.layout:
+        stream = take_layout(group, stream, layout)
     for entry in part.entries:
-        builder = group.builder(stream, _layout(stream, entry))
+        builder = group.builder(stream, _layout(stream, entry.segment, entry.epoch))
         _, _, checksum = _measure(entry)
         is_gap = entry.raw[:4] == GAP_MAGIC
         builder.add_raw(GAP if is_gap else BLOCK, entry.raw, entry.length, entry.events, checksum)

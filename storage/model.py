@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from storage.drops import Dropped
 from storage.errors import InvalidNameError, StorageError
@@ -21,6 +21,8 @@ MAX_APPEND_BYTES = 64 << 20
 """One submission: all its payloads together."""
 MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
+MAX_OPEN_SEGMENTS = 1024
+"""Open segments of one stream."""
 MAX_WRITERS_PER_STREAM = 10_000
 """Writers remembered by number. Above it the one that has been silent longest is forgotten."""
 
@@ -180,7 +182,11 @@ class Frame(NamedTuple):
 
 
 class Append(NamedTuple):
-    """Frames for one stream. `expected_length`, where given, must be its open segment's length (conditional append)."""
+    """Frames for one stream.
+
+    `expected_length`, where given, must be the length of the open segment that the first frame's key falls into
+    (conditional append).
+    """
 
     stream: str
     frames: Sequence[Frame]
@@ -245,6 +251,33 @@ class RetentionPolicy:
 
 
 @dataclass(frozen=True)
+class ScalingPolicy:
+    """When a stream's segments are split and merged (the rule: `storage.load`).
+
+    `by` is `fixed`, `events` or `bytes`; `target_per_s` the rate that one segment is meant for. `windows_s` are the
+    spans over which rates are averaged, short to long; `cooldown_s` the least time between two scales of a stream.
+    """
+
+    by: str = "fixed"
+    target_per_s: float = 0.0
+    min_segments: int = 1
+    max_segments: int = 16
+    windows_s: tuple[float, float, float] = (10.0, 60.0, 300.0)
+    cooldown_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.by not in ("fixed", "events", "bytes"):
+            raise StorageError(f"a stream scales by {self.by!r}: use fixed, events or bytes")
+        if self.by != "fixed" and self.target_per_s <= 0:
+            raise StorageError(f"scaling by {self.by} needs target_per_s above 0, not {self.target_per_s}")
+        if not 1 <= self.min_segments <= self.max_segments <= MAX_OPEN_SEGMENTS:
+            raise StorageError(
+                f"min_segments {self.min_segments}, max_segments {self.max_segments}: "
+                f"1 <= min <= max <= {MAX_OPEN_SEGMENTS}"
+            )
+
+
+@dataclass(frozen=True)
 class StreamConfig:
     """How a stream is kept. Stored with the stream, mirrored with it.
 
@@ -256,6 +289,7 @@ class StreamConfig:
     kind: str = "telemetry"
     priority: int = 10
     when_full: str = "block"
+    scaling: ScalingPolicy = field(default_factory=ScalingPolicy)
     attributes: dict[str, str] = field(default_factory=dict)
     retention: RetentionPolicy = RetentionPolicy()
 
@@ -268,11 +302,18 @@ class StreamConfig:
         loaded = json.loads(raw)
         if not isinstance(loaded, dict):
             raise StorageError(f"a stream's stored configuration is no object: {raw[:60]!r}")
-        known = {name: value for name, value in loaded.items() if name in {f.name for f in fields(StreamConfig)}}
-        if isinstance(policy := known.get("retention"), dict):
-            names = {f.name for f in fields(RetentionPolicy)}
-            known["retention"] = RetentionPolicy(**{name: value for name, value in policy.items() if name in names})
+        known = _known(StreamConfig, loaded)
+        if isinstance(scaling := known.get("scaling"), dict):
+            windows = tuple(scaling.get("windows_s", ScalingPolicy.windows_s))
+            known["scaling"] = ScalingPolicy(**_known(ScalingPolicy, scaling) | {"windows_s": windows})
+        if isinstance(retention := known.get("retention"), dict):
+            known["retention"] = RetentionPolicy(**_known(RetentionPolicy, retention))
         return StreamConfig(**known)
+
+
+def _known(kind: type, loaded: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {name: value for name, value in loaded.items() if name in names}
 
 
 @dataclass(frozen=True, slots=True)

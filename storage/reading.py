@@ -5,7 +5,9 @@ Readers look at durable records only. They hold no iterator between steps, so a 
 
 from __future__ import annotations
 
-from storage import block, keys
+from collections import deque
+
+from storage import block, entry, keys
 from storage.block import BlockHeader
 from storage.boots import UNKNOWN
 from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
@@ -65,7 +67,7 @@ def _family(generation: int) -> str:
     return f"telemetry-{generation:08d}"
 
 
-class Reader:
+class SegmentReader:
     """Reads one segment of a stream onward. `position` is where the next poll goes on; it may be kept and given again."""
 
     def __init__(
@@ -74,45 +76,94 @@ class Reader:
         self._catalog = catalog
         self._stream = stream
         self._scan = SegmentScan(kv, catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
+        self._entries: deque[tuple[int, bytes]] = deque()
         self._ready: list[Event | Gap] = []
+        self._ready_commit = 0
         self._next_entry: int | None = None
         self.position = position
+        self.bound: int | None = None
+        """Where it ends for now, though more may be durable: set by who reads several segments side by side."""
+
+    def _length(self) -> int:
+        length = self._scan.record.length
+        return length if self.bound is None else min(length, self.bound)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all that is durable was handed out."""
+        return not self._ready and not self._entries and self.position.offset >= self._length()
 
     def poll(self, max_events: int = 1000) -> list[Event | Gap]:
         """Up to `max_events` events and gaps from `position` on, [] at the durable end. One bounded step."""
         if not self._ready:
-            self._ready = self._fetch() or self._fetch()
+            self._fetch()
+            while self._entries:
+                self._unpack_next()
+        return self._take(max_events)
+
+    def next_commit(self) -> int | None:
+        """The commit that made visible what comes next; None at the durable end. Fetches where nothing is at hand."""
+        if self._ready:
+            return self._ready_commit
+        self._fetch()
+        if self._ready:
+            return self._ready_commit
+        if not self._entries:
+            return None
+        try:
+            commit = entry.head(self._entries[0][1]).commit
+        except DamagedBlockError:
+            commit = 0
+        self._ready_commit = max(self._ready_commit, commit)
+        return self._ready_commit
+
+    def poll_entry(self, max_events: int = 1000) -> list[Event | Gap]:
+        """The same as `poll`, of the next entry only, which `next_commit` told of."""
+        while not self._ready and self._entries:
+            self._unpack_next()
+        return self._take(max_events)
+
+    def _take(self, max_events: int) -> list[Event | Gap]:
         taken, self._ready = self._ready[:max_events], self._ready[max_events:]
         if taken:
             self.position = taken[-1].next
         return taken
 
-    def _fetch(self) -> list[Event | Gap]:
+    def _fetch(self) -> None:
+        """Get the next entries, where none are at hand; or tell what was given up."""
+        for _ in range(2):
+            if not self._entries and not self._ready:
+                self._fetch_once()
+
+    def _fetch_once(self) -> None:
         record = self._scan.record
         if self.position.offset < record.start:
             here = self.position
             self.position = Position(here.number, here.epoch, record.start)
             self._next_entry = None
-            return [self._given_up(here, self.position)]
-        if self.position.offset >= record.length:
-            return []
+            self._ready = [self._given_up(here, self.position)]
+            return
+        length = self._length()
+        if self.position.offset >= length:
+            return
         if self._next_entry is None:
-            entry = self._scan.entry_at(self.position.offset)
-            self._next_entry = self.position.offset if entry is None else entry[0]
+            found = self._scan.entry_at(self.position.offset)
+            self._next_entry = self.position.offset if found is None else found[0]
         entries = self._scan.entries_from(self._next_entry)
         record = self._scan.record
         if self.position.offset < record.start:
-            return []  # It was given up while this looked: the next step tells.
+            return  # It was given up while this looked: the next step tells.
         if not entries or entries[0][0] > self._next_entry:
             entries = self._missing(record)
-        ready: list[Event | Gap] = []
-        for start, raw in entries:
-            if start > self._next_entry:
-                break
-            items, end = self._unpack(start, raw)
-            self._next_entry = end
-            ready += items
-        return ready
+        self._entries.extend(item for item in entries if item[0] < length)
+
+    def _unpack_next(self) -> None:
+        start, raw = self._entries.popleft()
+        if start > (self._next_entry or 0):
+            self._entries.clear()  # Nothing is stored in between: the next step tells.
+            return
+        items, self._next_entry = self._unpack(start, raw)
+        self._ready += items
 
     def _given_up(self, here: Position, start: Position) -> Gap:
         drops = self._catalog.drops.get(self._stream.number)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from storage import drops
+from storage.ages import Ages
 from storage.budget import DiskBudget, Sizes
 from storage.catalog import Catalog, FamilyRecord, StreamRecord
 from storage.clock import Clock
@@ -160,7 +162,7 @@ class Retention:
         found = (record.start, drops.AGE)
         if policy.max_age_s is not None:
             max_age_ns = int(policy.max_age_s * 1e9)
-            cut = cut_by_age(scan, self._clock, max_age_ns, mirrored=stream.origin is not None)
+            cut = cut_by_age(scan, self._ages(), self._catalog.store_of(stream), max_age_ns)
             found = max(found, (min(cut, allowed), drops.AGE))
         if policy.consumed and read is not None:
             found = max(found, (min(commit_start(scan, read_to), allowed), drops.CONSUMED))
@@ -175,6 +177,11 @@ class Retention:
                 cut = min(commit_start(scan, cut), allowed) if stream.name in self.bounds.confirmed else record.start
             found = max(found, (cut, drops.BYTES))
         return found
+
+    def _ages(self) -> Ages:
+        node = self._catalog.node
+        store = node.store if node is not None else UUID(int=0)
+        return Ages(self._catalog.timelines, store, self._clock.boot_id, self._clock.boot_ns())
 
     def admit(self, stream: StreamRecord, size_bytes: int) -> None:
         """Raises StoreFullError where a stream that blocks is at its own `max_bytes`."""

@@ -20,6 +20,7 @@ from storage.chain import (
     COMMIT_MAGIC,
     GAP,
     GAP_MAGIC,
+    LAYOUT,
     REPLACED,
     STAND_IN,
     UNKNOWN_EVENTS,
@@ -122,8 +123,8 @@ class Salvage:
                 self.lines.append("nothing that was committed is missing")
             return records[newest] if newest in records else self._settled_record(verified)
         self._apply_tables()
-        claimed = {entry.checksum for record in records.values() for entry in record.entries}
-        claimed |= {entry.checksum for record in self._found.records.values() for entry in record.entries}
+        claimed = {entry.checksum for record in records.values() for entry in record.stored}
+        claimed |= {entry.checksum for record in self._found.records.values() for entry in record.stored}
         for number in range(holes[0], newest + 1):
             if number not in records:
                 records[number] = self._mend(number, records, claimed, newest)
@@ -141,7 +142,8 @@ class Salvage:
         entries: list[ChainEntry] = []
         lost = 0
         if known is not None:
-            for entry in known.entries:
+            entries += [entry for entry in known.entries if entry.kind == LAYOUT]
+            for entry in known.stored:
                 if entry.start < self._start_of(entry):
                     entries.append(entry)  # It was given up since.
                     continue
@@ -242,7 +244,7 @@ class Salvage:
         gaps = []
         seen: set[SegmentKey] = set()
         for later in range(number + 1, newest + 1):
-            for entry in records[later].entries if later in records else ():
+            for entry in records[later].stored if later in records else ():
                 key = SegmentKey(entry.stream, entry.segment, entry.epoch)
                 if key in seen:
                     continue
@@ -286,7 +288,7 @@ class Salvage:
     def _settle_segments(self, record: CommitRecord) -> None:
         """Bring segment records up to what a mended commit wrote, where their own was lost with it."""
         changes = Changes()
-        for entry in record.entries:
+        for entry in record.stored:
             key = SegmentKey(entry.stream, entry.segment, entry.epoch)
             current = self._catalog.segments.get(key, SegmentRecord())
             if entry.start < current.start or entry.kind == REPLACED:

@@ -21,11 +21,11 @@ from storage.chain import GAP
 from storage.entry import EntryHead
 from storage.errors import DamagedBlockError
 from storage.model import Event, Position
-from storage.reading import Reader, SegmentScan
+from storage.reading import SegmentReader, SegmentScan
 
 
 def position_of_time(
-    read_from: Callable[[Position], Reader], timeline: Timeline, scan: SegmentScan, time_ns: int
+    read_from: Callable[[Position], SegmentReader], timeline: Timeline, scan: SegmentScan, time_ns: int
 ) -> Position:
     """Where the first event stored and captured at or after `time_ns` stands; the segment's end where there is none.
 

@@ -24,16 +24,20 @@ from storage.mirror import Held, Holdings, Unit
 from storage.model import (
     MAX_APPEND_BYTES,
     Append,
+    KeyRange,
     Position,
     Receipt,
     RetentionPolicy,
+    SegmentId,
     StreamConfig,
+    StreamCut,
     check_reserved,
     check_stream_name,
 )
 from storage.opening import open_for_writing
 from storage.readers.access import Groups
 from storage.retention import Retention, RetentionReport
+from storage.scaling import take_scale, take_seal
 from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
@@ -153,13 +157,32 @@ class SegmentStore(StoreView, StateAccess):
         self._committer.submit(Ticket(self._committer), take, len(name)).result()
         return True
 
-    def truncate(self, name: str, *positions: str | Position) -> bool:
-        """Give up what lies before `positions` (a StreamCut: one in each segment that is cut), durable when it returns.
+    def truncate(self, name: str, *positions: str | Position | StreamCut) -> bool:
+        """Give up what lies before `positions`, durable when it returns: a Position cuts its segment only, others all.
 
         A segment then begins with the commit that holds the position: never inside an entry or a transaction. Offsets
         never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError.
         """
-        return self._retention.truncate(self._stream(name), [self.resolve(name, position) for position in positions])
+        stream = self._stream(name)
+        cut: list[Position] = []
+        for where in positions:
+            cut += [where] if isinstance(where, Position) else self._ends(stream, where).values()
+        return self._retention.truncate(stream, cut)
+
+    def scale(self, name: str, seal: Sequence[SegmentId], ranges: Sequence[KeyRange]) -> None:
+        """Seal open segments and open others that share out the same keys, in a new epoch; durable when it returns.
+
+        Raises ConditionFailedError where one of them is not open (any more), StorageError where the ranges do not fit,
+        UnknownStreamError.
+        """
+        self._stream(name)
+        segments = [(segment.number, segment.epoch) for segment in seal]
+        self.submit_take(lambda group, ticket: take_scale(group, ticket, name, segments, ranges), 0).result()
+
+    def seal(self, name: str) -> None:
+        """End a stream: it takes nothing more, and can be read. Durable when it returns. Raises UnknownStreamError."""
+        self._stream(name)
+        self.submit_take(lambda group, ticket: take_seal(group, ticket, name), 0).result()
 
     def retain(
         self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None,
@@ -272,8 +295,8 @@ class SegmentStore(StoreView, StateAccess):
         """
         for part in unit.parts:
             check_stream_name(f"{unit.node}/{part.stream}")
-            if not part.entries:
-                raise ConditionFailedError(f"a part of {part.stream!r} has no entries")
+            if part.through <= part.after:
+                raise ConditionFailedError(f"a part of {part.stream!r} holds no commit")
 
         def take(group: Group, ticket: Ticket) -> None:
             mirroring.take_unit(group, ticket, unit)

@@ -91,7 +91,9 @@ class StreamTable:
         kept = self.retention
         max_age_s = None if kept.max_age is None else float(kept.max_age)
         policy = RetentionPolicy(max_age_s, kept.max_bytes, kept.consumed)
-        return StreamConfig(self.kind, self.priority, self.when_full, dict(self.attributes), policy)
+        return StreamConfig(
+            self.kind, self.priority, self.when_full, attributes=dict(self.attributes), retention=policy
+        )
 
 
 @table

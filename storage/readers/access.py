@@ -10,7 +10,7 @@ from storage.clock import Clock
 from storage.model import INTERNAL, Position, SegmentId, StreamCut, StreamInfo, check_stream_name
 from storage.readers.group import GroupConfig, ReaderGroup, Where
 from storage.readers.group_codec import GroupCodec
-from storage.reading import Reader
+from storage.reading import SegmentReader
 from storage.state.access import Creating, StateAccess
 
 GROUPS = INTERNAL + "groups/"
@@ -25,35 +25,11 @@ class Reading(Creating, Protocol):
     @property
     def blocked(self) -> str | None: ...
 
-    def resolve(self, stream: str, where: str | Position) -> Position: ...
+    def segment_reader(self, segment: SegmentId, start: Position) -> SegmentReader: ...
+
+    def cut(self, stream: str, where: str | StreamCut) -> StreamCut: ...
 
     def streams(self, *, internal: bool = False) -> list[StreamInfo]: ...
-
-
-class _Segments:
-    """A store of streams of one segment, as groups see it."""
-
-    def __init__(self, store: Reading) -> None:
-        self._store = store
-
-    @property
-    def clock(self) -> Clock:
-        return self._store.clock
-
-    @property
-    def blocked(self) -> str | None:
-        return self._store.blocked
-
-    def stream(self, name: str) -> StreamInfo:
-        return self._store.stream(name)
-
-    def segment_reader(self, segment: SegmentId, start: Position) -> Reader:
-        return self._store.reader(segment.stream, start)
-
-    def cut(self, stream: str, where: str | StreamCut) -> StreamCut:
-        if isinstance(where, StreamCut):
-            return StreamCut(tuple(self._store.resolve(stream, position) for position in where.positions))
-        return StreamCut((self._store.resolve(stream, where),))
 
 
 class Groups:
@@ -83,7 +59,7 @@ class Groups:
             group = self._open.get(name)
             if group is None:
                 synchronizer = StateAccess.synchronizer(self._store, GROUPS + name, GroupCodec())
-                group = ReaderGroup(_Segments(self._store), synchronizer, name, config or GroupConfig())
+                group = ReaderGroup(self._store, synchronizer, name, config or GroupConfig())
             group.set_up(streams, start, stop)
             self._open[name] = group
             return group

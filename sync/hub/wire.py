@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from storage.boots import Boot
-from storage.mirror import Entry, Held, Holdings, Part, Unit
+from storage.mirror import Entry, Held, HeldSegment, Holdings, Part, Unit
 from sync.contract import Hello
 from sync.hub.envelope import Kind, WireError, seal, unseal
 
@@ -27,7 +27,8 @@ def decode_hello(message: bytes) -> Hello:
 
 def encode_holdings(holdings: Holdings) -> bytes:
     streams = {
-        name: [str(held.incarnation), held.through, held.length, held.events] for name, held in holdings.streams.items()
+        name: [str(held.incarnation), held.through, held.length, held.events, held_rows(held)]
+        for name, held in holdings.streams.items()
     }
     store = None if holdings.store is None else str(holdings.store)
     head: dict[str, object] = {"store": store, "opening": holdings.opening, "streams": streams, "boots": holdings.boots}
@@ -51,17 +52,18 @@ def decode_holdings(message: bytes) -> Holdings:
 
 
 def encode_unit(unit: Unit) -> bytes:
-    """Head: everything but bytes. Body: of each part its configuration, then its entries, one behind the other."""
+    """Head: everything but bytes. Body: of each part its configuration, its segments, then its entries."""
     body: list[bytes] = []
     parts: list[object] = []
     for part in unit.parts:
-        body.append(part.config)
+        body += (part.config, part.layout)
         body.extend(entry.raw for entry in part.entries)
         rows = [
             [entry.segment, entry.epoch, entry.start, entry.length, entry.events, entry.commit, len(entry.raw)]
             for entry in part.entries
         ]
-        parts.append([part.stream, str(part.incarnation), len(part.config), part.after, part.through, rows])
+        sizes = [len(part.config), len(part.layout)]
+        parts.append([part.stream, str(part.incarnation), *sizes, part.after, part.through, rows])
     head: dict[str, object] = {
         "node": unit.node,
         "store": str(unit.store),
@@ -112,16 +114,19 @@ class _Cutter:
 
 
 def _part(row: list[object], cut: _Cutter) -> Part:
-    if len(row) != 6:
-        raise WireError(f"a part of a unit with {len(row)} fields where 6 should be")
-    stream, incarnation, config_bytes, after, through, entries = row
+    if len(row) != 7:
+        raise WireError(f"a part of a unit with {len(row)} fields where 7 should be")
+    stream, incarnation, config_bytes, layout_bytes, after, through, entries = row
+    config = cut.take(_count(config_bytes, _U32))
+    layout = cut.take(_count(layout_bytes, _U32))
     return Part(
         _name(stream),
         _uuid(incarnation),
-        cut.take(_count(config_bytes, _U32)),
+        config,
         _count(after),
         _count(through),
         tuple(_entry(entry, cut) for entry in _rows(entries)),
+        layout,
     )
 
 
@@ -166,10 +171,27 @@ def _time_ns(value: object) -> int:
 
 
 def _held(value: object) -> Held:
-    if not isinstance(value, list) or len(value) not in (3, 4):
+    if not isinstance(value, list) or len(value) != 5:
         raise WireError(f"{_short(value)} does not say what is held of a stream")
-    events = value[3] if len(value) > 3 else None
-    return Held(_uuid(value[0]), _count(value[1]), _count(value[2]), None if events is None else _count(events))
+    incarnation, through, length, events, segments = value
+    return Held(
+        _uuid(incarnation), _count(through), _count(length), _maybe(events), tuple(map(_segment, _rows(segments)))
+    )
+
+
+def held_rows(held: Held) -> list[list[int | None]]:
+    """What is held of each segment, as JSON."""
+    return [[each.segment, each.epoch, each.length, each.events] for each in held.segments]
+
+
+def _segment(row: list[object]) -> HeldSegment:
+    if len(row) != 4:
+        raise WireError(f"{_short(row)} does not say what is held of a segment")
+    return HeldSegment(_count(row[0], _U32), _count(row[1], _U32), _count(row[2]), _maybe(row[3]))
+
+
+def _maybe(value: object) -> int | None:
+    return None if value is None else _count(value)
 
 
 def _rows(value: object) -> list[list[object]]:

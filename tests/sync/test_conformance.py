@@ -269,7 +269,8 @@ def test_a_clock_that_is_corrected_later_is_corrected_upstream_too(kind: Kind) -
         clock.step_wall((true_ns + int(3600e9) - clock.wall_ns()) / 1e9)
         clock.reference = True
         assert gateway.store.keep_time() and gateway.store.commit()
-        gateway.drain()
+        for _ in range(5):
+            gateway.replicate()
         here, there = events(gateway.store, gateway.streams[0]), events(world.hub.store, stream)
         assert [(e.time_ns, e.uncertain) for e in there] == [(e.time_ns, e.uncertain) for e in here]
         assert [event.uncertain for event in there] == [False, True, False]
@@ -294,6 +295,8 @@ def test_a_correction_arrives_under_every_fault_and_power_cut(kind: Kind) -> Non
         gateway.store.keep_time()
         gateway.store.commit()
         world.settle()
+        for _ in range(5):
+            gateway.replicate()
         for stream in gateway.streams:
             here = [(e.time_ns, e.uncertain) for e in events(gateway.store, stream)]
             assert [(e.time_ns, e.uncertain) for e in events(world.hub.store, f"pump-7/{stream}")] == here
