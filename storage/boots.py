@@ -33,9 +33,8 @@ class Boot:
     """A boot of the machine that wrote `store`: wall time of its events is their boot clock plus `wall_offset_ns`.
 
     `number` is its place in the order of that store's boots. `first_ns` and `last_ns` are readings of its boot clock:
-    it is known to have run, and to have written, from the one to the other. `proved` holds the least and the greatest
-    offset that a trusted clock gave, None where none ever did; only then `wall_offset_ns` is more than a belief. `commit`
-    is the local commit that wrote this record.
+    it is known to have run, and to have written, from the one to the other. `trusted`: a clock that
+    was trusted gave the offset; else it is what the machine believed. `commit` is the local commit that wrote this record.
     """
 
     store: UUID
@@ -44,7 +43,7 @@ class Boot:
     first_ns: int
     last_ns: int
     wall_offset_ns: int
-    proved: tuple[int, int] | None = None
+    trusted: bool = False
     commit: int = 0
 
     def told(self, now_ns: int, offset_ns: int, trusted: bool) -> Boot:
@@ -53,13 +52,11 @@ class Boot:
         A clock that is not trusted never overrides one that was.
         """
         moved = abs(offset_ns - self.wall_offset_ns) > CLOCK_STEP_NS
-        if self.proved is None and not trusted:
+        if not self.trusted and not trusted:
             return replace(self, wall_offset_ns=offset_ns, last_ns=now_ns) if moved else self
-        if not trusted or (self.proved is not None and not moved):
+        if not trusted or (self.trusted and not moved):
             return self
-        least, greatest = self.proved or (offset_ns, offset_ns)
-        proved = min(least, offset_ns), max(greatest, offset_ns)
-        return replace(self, wall_offset_ns=offset_ns, last_ns=now_ns, proved=proved)
+        return replace(self, wall_offset_ns=offset_ns, last_ns=now_ns, trusted=True)
 
 
 def encode_boot(boot: Boot) -> bytes:
@@ -69,7 +66,7 @@ def encode_boot(boot: Boot) -> bytes:
             "first_ns": boot.first_ns,
             "last_ns": boot.last_ns,
             "wall_offset_ns": boot.wall_offset_ns,
-            "proved": boot.proved,
+            "trusted": boot.trusted,
             "commit": boot.commit,
         }
     ).encode()
@@ -77,10 +74,9 @@ def encode_boot(boot: Boot) -> bytes:
 
 def decode_boot(store: UUID, boot_id: UUID, raw: bytes) -> Boot:
     loaded = json.loads(raw)
-    proved = loaded["proved"]
     return Boot(
         store, boot_id, loaded["number"], loaded["first_ns"], loaded["last_ns"], loaded["wall_offset_ns"],
-        None if proved is None else (proved[0], proved[1]), loaded["commit"],
+        loaded["trusted"], loaded["commit"],
     )  # fmt: skip
 
 
@@ -144,11 +140,11 @@ def _placed(boots: tuple[Boot, ...]) -> Iterator[Shift]:
     end: int | None = None
     for boot, high in zip(boots, latest, strict=True):
         offset = boot.wall_offset_ns
-        if boot.proved is None:
+        if not boot.trusted:
             offset = _place(boot, trusted_end, end, high)
-        yield Shift(offset, boot.proved is None)
+        yield Shift(offset, not boot.trusted)
         end = offset + boot.last_ns
-        if boot.proved is not None:
+        if boot.trusted:
             trusted_end = end
         elif trusted_end is not None:
             trusted_end += boot.last_ns - boot.first_ns
@@ -173,7 +169,7 @@ def _latest_offsets(boots: tuple[Boot, ...]) -> list[int | None]:
     next_start: int | None = None
     for boot in reversed(boots):
         latest.append(None if next_start is None else next_start - boot.last_ns)
-        if boot.proved is not None:
+        if boot.trusted:
             next_start = boot.wall_offset_ns + boot.first_ns
         elif next_start is not None:
             next_start -= boot.last_ns - boot.first_ns

@@ -146,21 +146,20 @@ def _entry(row: list[object], cut: _Cutter) -> Entry:
 
 
 def _boot_row(boot: Boot) -> list[object]:
-    proved = None if boot.proved is None else list(boot.proved)
     return [
-        str(boot.store), str(boot.id), boot.number, boot.first_ns, boot.last_ns, boot.wall_offset_ns, proved, boot.commit,
+        str(boot.store), str(boot.id), boot.number, boot.first_ns, boot.last_ns, boot.wall_offset_ns, boot.trusted, boot.commit,
     ]  # fmt: skip
 
 
 def _boot(row: list[object]) -> Boot:
     if len(row) != 8:
         raise WireError(f"a boot of a unit with {len(row)} fields where 8 should be")
-    store, boot_id, number, first_ns, last_ns, offset_ns, proved, commit = row
-    if proved is not None and (not isinstance(proved, list) or len(proved) != 2):
-        raise WireError(f"{_short(proved)} where the least and the greatest offset of a boot clock should be")
+    store, boot_id, number, first_ns, last_ns, offset_ns, trusted, commit = row
+    if not isinstance(trusted, bool):
+        raise WireError(f"{_short(trusted)} does not say whether a boot's clock was trusted")
     return Boot(
         _uuid(store), _uuid(boot_id), _count(number), _time_ns(first_ns), _time_ns(last_ns), _time_ns(offset_ns),
-        None if proved is None else (_time_ns(proved[0]), _time_ns(proved[1])), _count(commit),
+        trusted, _count(commit),
     )  # fmt: skip
 
 

@@ -330,13 +330,12 @@ def test_boots_between_trusted_ones_never_overlap_them(told: list[tuple[int, int
     for number, (first, length, wrong_s, trusted, off) in enumerate(told):
         offset = true_ns - first
         belief = offset if trusted else offset + wrong_s * S
-        proved = (offset, offset) if trusted else None
-        boots.append(Boot(STORE, UUID(int=number + 1), number, first, first + length, belief, proved))
+        boots.append(Boot(STORE, UUID(int=number + 1), number, first, first + length, belief, trusted))
         true_ns += length + off
     timeline = Timeline(boots)
     placed = [(timeline.shift(b.id).offset_ns + b.first_ns, timeline.shift(b.id).offset_ns + b.last_ns) for b in boots]
     for index, boot in enumerate(boots):
-        assert timeline.shift(boot.id).uncertain == (boot.proved is None)
+        assert timeline.shift(boot.id).uncertain == (not boot.trusted)
         for other in range(index + 1, len(boots)):
-            if boot.proved is not None or boots[other].proved is not None:
+            if boot.trusted or boots[other].trusted:
                 assert placed[index][1] <= placed[other][0]

@@ -18,7 +18,7 @@ HOLDINGS = st.builds(Holdings, st.none() | st.uuids(), U64, st.dictionaries(NAME
 ENTRIES = st.builds(Entry, U32, U32, U64, U64, U64, U64, st.binary(max_size=200))
 PARTS = st.builds(Part, NAMES, st.uuids(), st.binary(max_size=80), U64, U64, st.lists(ENTRIES, max_size=4).map(tuple))
 TIMES = st.integers(-(1 << 63) + 1, (1 << 63) - 1)
-BOOTS = st.builds(Boot, st.uuids(), st.uuids(), U64, TIMES, TIMES, TIMES, st.none() | st.tuples(TIMES, TIMES), U64)
+BOOTS = st.builds(Boot, st.uuids(), st.uuids(), U64, TIMES, TIMES, TIMES, st.booleans(), U64)
 UNITS = st.builds(
     Unit,
     NAMES,
