@@ -16,7 +16,9 @@ from edge.events import event_line, parse_event
 from storage import Append, FakeClock, Frame, SegmentStore, SystemClock
 from storage.boots import Boot, Timeline
 from storage.clock import RELEASED_NS
+from storage.kv.contract import Item
 from storage.kv.memory import MemoryStore, MemoryTwin
+from storage.reading import READ_AHEAD_BLOCKS
 from tests.storage.conftest import Reopen
 
 S = 1_000_000_000
@@ -194,31 +196,64 @@ def test_a_stream_that_was_silent_for_boots_and_cut_at_its_head(reopen: Reopen, 
         assert store.resolve("s", moment) == places[expected], hour
 
 
-def test_a_read_by_time_looks_at_few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_by_time_looks_at_few_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock(NOW_NS)
     twin = MemoryTwin()
-    for _ in range(40):
+    for count in (1500, 1500, *[10] * 20):
         store = SegmentStore.in_memory(twin, clock=clock)
-        for number in range(50):
+        for number in range(count):
             write(store, b"%d" % number)
             clock.advance(1)
         store.close()
         clock.reboot()
     store = SegmentStore.in_memory(twin, clock=clock)
     looked = 0
-    last_before = MemoryStore.last_before
+    last_before, scan = MemoryStore.last_before, MemoryStore.scan
 
-    def counted(self: MemoryStore, family: str, start: bytes, end: bytes) -> tuple[bytes, bytes] | None:
+    def counted(self: MemoryStore, family: str, start: bytes, end: bytes) -> Item | None:
         nonlocal looked
         looked += 1
         return last_before(self, family, start, end)
 
+    def counted_scan(
+        self: MemoryStore, family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20
+    ) -> list[Item]:
+        nonlocal looked
+        items = scan(self, family, start, stop, limit=limit, max_bytes=max_bytes)
+        looked += len(items)
+        return items
+
     monkeypatch.setattr(MemoryStore, "last_before", counted)
-    for seconds in (1, 777, 1999):
+    monkeypatch.setattr(MemoryStore, "scan", counted_scan)
+    for seconds in (1, 77, 300, 1701, 3199):
         looked = 0
-        (event,) = store.read("s", f"{seconds}s", limit=1)
-        assert event.time_ns == NOW_NS + (2000 - seconds) * S
-        assert looked < 120
+        position = store.resolve("s", f"{seconds}s")
+        assert looked < 120 + 2 * READ_AHEAD_BLOCKS
+        (event,) = store.read("s", position, limit=1)
+        assert event.time_ns == NOW_NS + (3200 - seconds) * S
+
+
+def test_a_boot_that_ran_on_while_the_stream_was_silent_is_passed_over(reopen: Reopen, clock: FakeClock) -> None:
+    store = reopen()
+    write(store, b"early")
+    clock.advance(1000)
+    write(store, b"late", "busy")
+    clock.reboot()
+    clock.step_wall(1000)
+    store = reopen()
+    write(store, b"after")
+    assert [e.payload for e in store.read("s", "1500s")] == [b"after"]
+
+
+def test_an_age_is_counted_from_now_as_it_is_known(reopen: Reopen, clock: FakeClock) -> None:
+    store = reopen()
+    for minute in range(3):
+        write(store, b"%d" % minute)
+        clock.advance(60)
+    clock.reboot()
+    believe(clock, 0, trusted=False)
+    store = reopen()
+    assert [e.payload for e in store.read("s", "90s")] == [b"1", b"2"]
 
 
 def test_what_came_through_another_hub_is_read_by_the_boots_it_was_written_in() -> None:
