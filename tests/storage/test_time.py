@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from uuid import UUID
@@ -16,6 +17,7 @@ from edge.events import event_line, parse_event
 from storage import Append, FakeClock, Frame, SegmentStore, SystemClock
 from storage.boots import Boot, Timeline
 from storage.clock import RELEASED_NS
+from storage.errors import ConditionFailedError
 from storage.kv.contract import Item
 from storage.kv.memory import MemoryStore, MemoryTwin
 from storage.reading import READ_AHEAD_BLOCKS
@@ -126,6 +128,44 @@ def test_two_lost_boots_in_a_row_keep_their_order_and_their_lengths(reopen: Reop
     ]  # fmt: skip
 
 
+def test_a_belief_does_not_begin_before_what_was_run_since_the_last_good_boot() -> None:
+    boots = [
+        Boot(STORE, UUID(int=1), 1, 0, 10 * S, NOW_NS, True),
+        Boot(STORE, UUID(int=2), 2, 0, 100 * S, 0),
+        Boot(STORE, UUID(int=3), 3, 0, 100 * S, NOW_NS + 20 * S),
+    ]
+    assert Timeline(boots).shift(UUID(int=3)) == (NOW_NS + 110 * S, True)
+
+
+def test_an_age_is_counted_from_now_as_the_events_are_shown(reopen: Reopen, clock: FakeClock) -> None:
+    write(reopen(), b"good")
+    clock.reboot()
+    believe(clock, 0, trusted=False)
+    store = reopen()
+    clock.advance(60)
+    write(store, b"running")
+    clock.advance(5)
+    assert [event.payload for event in store.read("s", "10s")] == [b"running"]
+
+
+def test_a_node_tells_of_its_own_boots_only_and_leaves_out_none() -> None:
+    clock = FakeClock(NOW_NS)
+    gateway = SegmentStore.in_memory(MemoryTwin(), clock=clock)
+    hub = SegmentStore.in_memory(MemoryTwin(), clock=FakeClock(NOW_NS, boot=9))
+    write(hub, b"here")
+    write(gateway, b"there")
+    unit = gateway.next_unit("g", {}, lambda _: True, 1 << 20, 0)
+    assert unit is not None
+    liar = replace(unit.boots[0], store=hub.store_id, id=UUID(int=9), wall_offset_ns=0)
+    hub.submit_unit(replace(unit, boots=(*unit.boots, liar))).result()
+    assert times(hub) == [(b"here", NOW_NS, False)]
+    assert times(hub, "g/s") == [(b"there", NOW_NS, False)]
+    assert hub.holdings("g").boots == unit.boots_through
+    ahead = replace(unit, parts=(), boots_after=unit.boots_through + 5, boots_through=unit.boots_through + 6)
+    with pytest.raises(ConditionFailedError, match="what was sent continues"):
+        hub.submit_unit(ahead).result()
+
+
 def test_a_belief_between_its_neighbours_stands(reopen: Reopen, clock: FakeClock) -> None:
     write(reopen(), b"good")
     clock.reboot()
@@ -191,7 +231,7 @@ def test_a_stream_that_was_silent_for_boots_and_cut_at_its_head(reopen: Reopen, 
     places = [event.position for event in store.read("s")]
     store.truncate("s", places[1])
     places.append(store.resolve("s", "tail"))
-    for hour, expected in ((0, 1), (3, 1), (4, 1), (5, 2), (7, 2), (9, 2), (10, 3)):
+    for hour, expected in ((0, 1), (3, 1), (4, 1), (4.5, 2), (5, 2), (7, 2), (9, 2), (10, 3)):
         moment = datetime.fromtimestamp(NOW_NS / S + hour * 3600, UTC).isoformat()
         assert store.resolve("s", moment) == places[expected], hour
 
