@@ -285,17 +285,6 @@ def test_a_boot_that_ran_on_while_the_stream_was_silent_is_passed_over(reopen: R
     assert [e.payload for e in store.read("s", "1500s")] == [b"after"]
 
 
-def test_an_age_is_counted_from_now_as_it_is_known(reopen: Reopen, clock: FakeClock) -> None:
-    store = reopen()
-    for minute in range(3):
-        write(store, b"%d" % minute)
-        clock.advance(60)
-    clock.reboot()
-    believe(clock, 0, trusted=False)
-    store = reopen()
-    assert [e.payload for e in store.read("s", "90s")] == [b"1", b"2"]
-
-
 def test_what_came_through_another_hub_is_read_by_the_boots_it_was_written_in() -> None:
     clock = FakeClock(NOW_NS - 7000 * S, boot=5)
     chain = [SegmentStore.in_memory(clock=clock)]
