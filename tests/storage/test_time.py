@@ -227,6 +227,7 @@ def test_a_stream_that_was_silent_for_boots_and_cut_at_its_head(reopen: Reopen, 
         if number in (3, 4, 9):
             write(store, b"%d" % number)
         clock.advance(3600)
+        write(store, b"on and on", "busy")
         clock.reboot()
     places = [event.position for event in store.read("s")]
     store.truncate("s", places[1])
