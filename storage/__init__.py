@@ -36,8 +36,9 @@ Tables in `default`, by first byte of the key
     `I` + segment + generation    the first offset of the segment in that generation
     `W` + stream + writer id      the writer's last event number
     `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to; tables as well
-    `B` + boot id   a boot: its place in order and the offset from its clock to wall time
-    `M` + node      mirror: which store, and which opening of it, may speak for a node
+    `B` + store + boot id   a boot in which a store was written, ours or a mirrored one: its place in order, from which to
+                    which reading of its clock it is known to have run, its offset to wall time, and whether that is trusted
+    `M` + node      mirror: which store, and which opening of it, may speak for a node; up to which commit its boots are held
     `T` + stream    mirrored streams: the origin's commit up to which all is held
     `F` + family    a generation: kind, number, first commit, retention class, how often it was thinned
     `K` + chunk     a chunk: its segment, the offsets that it is for, the bytes of it that pointers name, sealed
@@ -97,6 +98,14 @@ The disk limit (`storage.budget`, `storage.room`)
     Before a commit is written, all that can be on disk until the next measurement is bounded: what is there, what the log
     holds once more (a flush), the commit twice, a slack. Where that exceeds the limit, streams give up by policy and
     priority in a commit of its own, which the slack has room for; where none may, commits wait and say why.
+
+Time (`storage.boots`, `storage.seeking`)
+    Order is by offset. What is stored are readings of the boot clock; a boot's offset to wall time is written when the
+    boot is first seen, when its clock is first trusted and when it steps by more than 0.5 s, and applies to all of the
+    boot. A clock that is not trusted never overrides one that was. A boot that was never trusted is placed between its
+    neighbours, those of the same store, and its events are uncertain. A read by time begins at the first event, by offset,
+    that was captured since. An opening notes of the boot before it the newest reading that the chain holds. Retention counts
+    how long the machine is known to have run since: no wall clock makes anything expire.
 
 Opening
     1. FORMAT is checked, the lock taken.

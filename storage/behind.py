@@ -14,13 +14,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from storage import entry
-from storage.catalog import Catalog, SegmentLayout, StreamRecord
+from storage.catalog import Catalog
 from storage.chain import BLOCK, GAP, LAYOUT, UNKNOWN_EVENTS, ChainEntry, CommitRecord, GapRecord
 from storage.errors import DamagedBlockError
 from storage.kv.contract import KeyValueStore
 from storage.mirror import Entry, Held
 from storage.model import GapReason
 from storage.reading import SegmentScan
+from storage.records import SegmentLayout, StreamRecord
 
 SCAN_BYTES = 4 << 20
 """A mirrored stream whose commits the chain does not know goes on in units of about this."""

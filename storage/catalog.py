@@ -6,226 +6,23 @@ that looks at any moment sees what is durable, and nothing of what is not yet.
 
 from __future__ import annotations
 
-import json
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from storage import keys
+from storage.boots import Boot, Timeline, decode_boot, encode_boot
 from storage.chunks import ChunkRecord
 from storage.codec import unseal
 from storage.drops import Drops
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.mirror import Boot
-from storage.model import KeyRange, StreamConfig
+from storage.records import FamilyRecord, MirrorRecord, NodeRecord, SegmentRecord, StreamRecord
 
-_SEGMENT = struct.Struct(">QQQIQI")
 _WRITER = struct.Struct(">Q")
 _U64 = struct.Struct(">Q")
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentLayout:
-    """A segment's place in its stream: opened by commit `opened`, sealed by commit `sealed` in epoch `until`.
-
-    Of a mirrored stream the commits are the origin's.
-    """
-
-    segment: int
-    epoch: int
-    keys: KeyRange
-    opened: int = 0
-    until: int | None = None
-    sealed: int | None = None
-
-    @property
-    def open(self) -> bool:
-        return self.until is None
-
-
-FIRST_SEGMENT = SegmentLayout(0, 0, KeyRange())
-"""What a stream begins with."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamRecord:
-    """A stream. `origin` is the node it is mirrored from and the name it has there, None for our own."""
-
-    number: int
-    name: str
-    incarnation: UUID
-    config: StreamConfig
-    origin: tuple[str, str] | None
-    layout: tuple[SegmentLayout, ...]
-    """Every segment that it ever had, those of an epoch next to each other, the oldest first."""
-
-    @property
-    def open_layout(self) -> tuple[SegmentLayout, ...]:
-        return tuple(layout for layout in self.layout if layout.open)
-
-    @property
-    def epoch(self) -> int:
-        """The newest: of the segments that are open, or of the seal that ended the stream."""
-        return max(layout.epoch if layout.until is None else layout.until for layout in self.layout)
-
-    def segment(self, number: int, epoch: int) -> SegmentLayout | None:
-        return next((s for s in self.layout if (s.segment, s.epoch) == (number, epoch)), None)
-
-    def key(self, layout: SegmentLayout) -> SegmentKey:
-        return SegmentKey(self.number, layout.segment, layout.epoch)
-
-    def encode(self) -> bytes:
-        return json.dumps(
-            {
-                "number": self.number,
-                "incarnation": self.incarnation.hex,
-                "config": json.loads(self.config.to_json()),
-                "origin": self.origin,
-                "layout": encode_layout(self.layout),
-            }
-        ).encode()
-
-    @staticmethod
-    def decode(name: str, raw: bytes) -> StreamRecord:
-        loaded = json.loads(raw)
-        origin = loaded["origin"]
-        return StreamRecord(
-            loaded["number"],
-            name,
-            UUID(loaded["incarnation"]),
-            StreamConfig.from_json(json.dumps(loaded["config"]).encode()),
-            None if origin is None else (origin[0], origin[1]),
-            decode_layout(loaded["layout"]),
-        )
-
-
-def encode_layout(layout: tuple[SegmentLayout, ...]) -> list[list[int | None]]:
-    """As JSON lists: number, epoch, low and high end of the key range, opened, until, sealed."""
-    return [[s.segment, s.epoch, s.keys.low, s.keys.high, s.opened, s.until, s.sealed] for s in layout]
-
-
-def decode_layout(loaded: list[list[int]]) -> tuple[SegmentLayout, ...]:
-    return tuple(SegmentLayout(s, e, KeyRange(low, high), *commits) for s, e, low, high, *commits in loaded)
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRecord:
-    """A segment as a commit left it. `start` and `length` are offsets: bytes [start, length) are there or are gaps."""
-
-    start: int = 0
-    length: int = 0
-    events: int = 0
-    checksum: int = 0
-    last_commit: int = 0
-    gaps: int = 0
-
-    def encode(self) -> bytes:
-        return _SEGMENT.pack(self.start, self.length, self.events, self.checksum, self.last_commit, self.gaps)
-
-    @staticmethod
-    def decode(raw: bytes) -> SegmentRecord:
-        return SegmentRecord(*_SEGMENT.unpack(raw))
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyRecord:
-    """A generation. `first` is the first commit that wrote to it, `group` the retention class of its streams.
-
-    `thinned` counts how often every second block of it was given up.
-    """
-
-    kind: str
-    number: int
-    first: int
-    group: str = ""
-    thinned: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}-{self.number:08d}"
-
-    def encode(self) -> bytes:
-        return json.dumps(
-            {
-                "kind": self.kind,
-                "number": self.number,
-                "first": self.first,
-                "group": self.group,
-                "thinned": self.thinned,
-            }
-        ).encode()
-
-    @staticmethod
-    def decode(raw: bytes) -> FamilyRecord:
-        loaded = json.loads(raw)
-        return FamilyRecord(
-            loaded["kind"], loaded["number"], loaded["first"], loaded.get("group", ""), loaded.get("thinned", 0)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorRecord:
-    """The store, and its newest opening, that may speak for a node."""
-
-    store: UUID
-    opening: int
-
-    def encode(self) -> bytes:
-        return json.dumps({"store": self.store.hex, "opening": self.opening}).encode()
-
-    @staticmethod
-    def decode(raw: bytes) -> MirrorRecord:
-        loaded = json.loads(raw)
-        return MirrorRecord(UUID(loaded["store"]), loaded["opening"])
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
-    """The store itself. `verified` is the last commit whose record is known to lie outside of any log.
-
-    `chain` is the first commit that the chain still holds without a hole, `generation` the highest number of a telemetry
-    generation that was given up: numbers are not used twice.
-    """
-
-    store: UUID
-    opening: int
-    verified: int
-    chain: int = 0
-    generation: int = 0
-
-    def encode(self) -> bytes:
-        return json.dumps(
-            {
-                "store": self.store.hex,
-                "opening": self.opening,
-                "verified": self.verified,
-                "chain": self.chain,
-                "generation": self.generation,
-            }
-        ).encode()
-
-    @staticmethod
-    def decode(raw: bytes) -> NodeRecord:
-        loaded = json.loads(raw)
-        return NodeRecord(
-            UUID(loaded["store"]),
-            loaded["opening"],
-            loaded["verified"],
-            loaded.get("chain", 0),
-            loaded.get("generation", 0),
-        )
-
-
-def encode_boot(boot: Boot) -> bytes:
-    return json.dumps({"number": boot.number, "wall_offset_ns": boot.wall_offset_ns}).encode()
-
-
-def decode_boot(boot_id: UUID, raw: bytes) -> Boot:
-    loaded = json.loads(raw)
-    return Boot(boot_id, loaded["number"], loaded["wall_offset_ns"])
 
 
 def encode_number(number: int) -> bytes:
@@ -242,7 +39,7 @@ class Changes:
     writers: dict[tuple[int, str], int] = field(default_factory=dict)
     forgotten: list[tuple[int, str]] = field(default_factory=list)
     cursors: dict[str, bytes] = field(default_factory=dict)
-    boots: dict[UUID, Boot] = field(default_factory=dict)
+    boots: dict[tuple[UUID, UUID], Boot] = field(default_factory=dict)
     mirrors: dict[str, MirrorRecord] = field(default_factory=dict)
     throughs: dict[int, int] = field(default_factory=dict)
     families: dict[str, FamilyRecord] = field(default_factory=dict)
@@ -265,8 +62,8 @@ class Changes:
             yield keys.writer(stream_number, writer), _WRITER.pack(last)
         for name, state in self.cursors.items():
             yield keys.cursor(name), state
-        for boot_id, boot in self.boots.items():
-            yield keys.boot(boot_id), encode_boot(boot)
+        for boot in self.boots.values():
+            yield keys.boot(boot.store, boot.id), encode_boot(boot)
         for node, mirror in self.mirrors.items():
             yield keys.mirror(node), mirror.encode()
         for stream_number, commit in self.throughs.items():
@@ -302,7 +99,7 @@ class Catalog:
         self.segments: dict[SegmentKey, SegmentRecord] = {}
         self.writers: dict[int, dict[str, int]] = {}
         self.cursors: dict[str, bytes] = {}
-        self.boots: dict[UUID, Boot] = {}
+        self.timelines: dict[UUID, Timeline] = {}
         self.mirrors: dict[str, MirrorRecord] = {}
         self.throughs: dict[int, int] = {}
         self.families: dict[str, FamilyRecord] = {}
@@ -361,7 +158,9 @@ class Catalog:
             of_stream.pop(writer, None)
             of_stream[writer] = last
         self.cursors.update(changes.cursors)
-        self.boots.update(changes.boots)
+        for store in {boot.store for boot in changes.boots.values()}:
+            changed = [boot for boot in changes.boots.values() if boot.store == store]
+            self.timelines[store] = self.timelines.get(store, Timeline()).with_boots(changed)
         self.mirrors.update(changes.mirrors)
         self.throughs.update(changes.throughs)
         self.families = {**self.families, **changes.families}
@@ -417,12 +216,17 @@ class Catalog:
         holding = [f for f in self.families.values() if f.kind == "chain" and f.first <= commit]
         return max(holding, key=lambda family: family.number, default=None)
 
-    def boot_numbered(self, boot_id: UUID, wall_offset_ns: int) -> Boot:
-        """The boot of that id with this offset: its old number, or the next one."""
-        known = self.boots.get(boot_id)
-        if known is not None:
-            return replace(known, wall_offset_ns=wall_offset_ns)
-        return Boot(boot_id, 1 + max((boot.number for boot in self.boots.values()), default=0), wall_offset_ns)
+    def store_of(self, stream: StreamRecord) -> UUID | None:
+        """The store whose boots the stream was written in: ours, or that of the node it is mirrored from."""
+        if stream.origin is None:
+            return None if self.node is None else self.node.store
+        mirror = self.mirrors.get(stream.origin[0])
+        return None if mirror is None else mirror.store
+
+    def timeline_of(self, stream: StreamRecord) -> Timeline:
+        """Where the boots in which the stream was written stand in wall time."""
+        store = self.store_of(stream)
+        return Timeline() if store is None else self.timelines.get(store, Timeline())
 
 
 def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
@@ -440,7 +244,8 @@ def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
     elif table == keys.CURSOR:
         changes.cursors[rest.decode()] = payload
     elif table == keys.BOOT:
-        changes.boots[UUID(bytes=rest)] = decode_boot(UUID(bytes=rest), payload)
+        store, boot_id = keys.parse_boot(key)
+        changes.boots[store, boot_id] = decode_boot(store, boot_id, payload)
     elif table == keys.MIRROR:
         changes.mirrors[rest.decode()] = MirrorRecord.decode(payload)
     elif table == keys.THROUGH:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from storage import block
-from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, CommitRecord, GapRecord
 from storage.entry import head
 from storage.errors import DamagedBlockError
@@ -18,6 +18,7 @@ from storage.kv.contract import KeyValueStore
 from storage.pointer import MAGIC as POINTER_MAGIC
 from storage.pointer import InChunk, Pointer
 from storage.reading import SegmentScan
+from storage.records import SegmentLayout, SegmentRecord, StreamRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from storage.budget import DiskBudget, Sizes
-from storage.catalog import Catalog, NodeRecord
+from storage.catalog import Catalog
 from storage.chain import CommitRecord
 from storage.chunks import CHUNK_BYTES
 from storage.clock import Clock
@@ -25,6 +25,7 @@ from storage.errors import (
 from storage.generations import Generations
 from storage.group import Group
 from storage.kv.contract import Batch, KeyValueStore
+from storage.records import NodeRecord
 from storage.ticket import Ticket
 from storage.trace import Trace
 

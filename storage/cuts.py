@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from storage import entry
-from storage.catalog import Catalog, SegmentLayout, StreamRecord
+from storage.catalog import Catalog
 from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import KeyRange, Position, StreamCut
 from storage.moment import parse_where
-from storage.reading import SegmentReader, SegmentScan, position_of_time
+from storage.reading import SegmentReader, SegmentScan
+from storage.records import SegmentLayout, StreamRecord
+from storage.seeking import position_of_time, timeline_of
 
 Places = dict[SegmentKey, Position]
 """Where to read on in each segment that is not read to its end."""
@@ -75,9 +77,11 @@ class Cuts:
         """From the first event of each segment that was captured at `time_ns` or after it."""
 
         def find(layout: SegmentLayout, scan: SegmentScan) -> Position:
-            start = Position(layout.segment, layout.epoch, scan.record.start)
-            reader = SegmentReader(self._kv, self._catalog, self._stream, layout, start)
-            return position_of_time(reader, self._catalog, scan, time_ns)
+            def read_from(start: Position) -> SegmentReader:
+                return SegmentReader(self._kv, self._catalog, self._stream, layout, start)
+
+            timeline = timeline_of(self._catalog, self._stream, scan)
+            return position_of_time(read_from, timeline, scan, time_ns)
 
         return self._each(find)
 

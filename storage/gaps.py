@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from storage.catalog import Catalog, StreamRecord
+from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, GapRecord
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Gap, Position
 from storage.reading import SegmentScan
+from storage.records import StreamRecord
 
 
 def gaps_of(kv: KeyValueStore, catalog: Catalog, stream: StreamRecord) -> list[Gap]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from storage.catalog import Catalog, FamilyRecord
+from storage.catalog import Catalog
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import BULK, StreamConfig
+from storage.records import FamilyRecord
 
 MAX_GROUPS = 12
 """So many classes have a generation of their own; what comes after them shares one with streams of the same policy."""

@@ -11,8 +11,9 @@ from uuid import UUID, uuid4
 
 from storage import block, keys
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
+from storage.boots import Boot, Timeline
 from storage.bulk import BulkWrites, chunks_below, pointer_to
-from storage.catalog import FIRST_SEGMENT, Catalog, Changes, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
+from storage.catalog import Catalog, Changes
 from storage.chain import BLOCK, GAP, POINTER, UNKNOWN_EVENTS, ChainEntry, CommitRecord
 from storage.chunks import CHUNK_BYTES
 from storage.clock import Clock
@@ -25,7 +26,7 @@ from storage.errors import (
     UnknownStreamError,
     WriterNumberGapError,
 )
-from storage.frame import FRAME_EVENTS, FRAME_TARGET_BYTES, encode, part, split
+from storage.frame import encode, part, split
 from storage.generations import Into
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch
@@ -40,47 +41,9 @@ from storage.model import (
     key_point,
 )
 from storage.pointer import KeyFrame, Pointer
+from storage.records import FIRST_SEGMENT, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
+from storage.runs import Run
 from storage.ticket import Ticket
-
-CLOCK_STEP_NS = 500_000_000
-"""When wall and boot clock have moved this far apart, the boot's offset is written anew."""
-
-
-class _Run:
-    """Events that follow each other and share all but payload and time: they become one frame."""
-
-    __slots__ = ("frame", "payloads", "size_bytes", "times_ns")
-
-    def __init__(self, frame: Frame, now_ns: int) -> None:
-        self.frame = frame
-        self.payloads = list(frame.payloads)
-        self.times_ns = _times(frame, now_ns)
-        self.size_bytes = sum(map(len, frame.payloads))
-
-    def takes(self, frame: Frame) -> bool:
-        """Whether `frame` goes on where this ends."""
-        mine = self.frame
-        return (
-            self.size_bytes < FRAME_TARGET_BYTES
-            and len(self.payloads) < FRAME_EVENTS
-            and mine.routing_key == frame.routing_key
-            and mine.writer == frame.writer
-            and mine.content_type == frame.content_type
-            and mine.headers == frame.headers
-            and not frame.key_frame
-            and (frame.writer is None or (mine.number or 0) + len(self.payloads) == frame.number)
-        )
-
-    def add(self, frame: Frame, now_ns: int) -> None:
-        self.payloads += frame.payloads
-        self.times_ns += _times(frame, now_ns)
-        self.size_bytes += sum(map(len, frame.payloads))
-
-
-def _times(frame: Frame, now_ns: int) -> list[int]:
-    if frame.times_ns is not None:
-        return list(frame.times_ns)
-    return [now_ns if frame.captured_ns is None else frame.captured_ns] * len(frame.payloads)
 
 
 class SegmentBuilder:
@@ -91,7 +54,7 @@ class SegmentBuilder:
         self._stream = stream
         self.key = key
         self.record = record
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._frames: list[bytes] = []
         self._size = 0
         self._events = 0
@@ -124,7 +87,7 @@ class SegmentBuilder:
         self._finish_run()
         if self._size >= BLOCK_TARGET_BYTES:
             self.finish_block()
-        self._run = _Run(frame, self._group.now_ns)
+        self._run = Run(frame, self._group.now_ns)
         return self.record.length + self._size, 0
 
     def _finish_run(self) -> None:
@@ -238,13 +201,20 @@ class Group:
         """Families and keys of what lies below its segment's start and takes space."""
         self._blocks: list[tuple[str, bytes, bytes]] = []
         self._builders: dict[SegmentKey, SegmentBuilder] = {}
-        self._label_boot()
+        self._label_boot(clock.trusted())
 
-    def _label_boot(self) -> None:
-        offset = self.wall_ns - self.now_ns
-        known = self.catalog.boots.get(self.boot)
-        if known is None or abs(known.wall_offset_ns - offset) > CLOCK_STEP_NS:
-            self.changes.boots[self.boot] = self.catalog.boot_numbered(self.boot, offset)
+    def _label_boot(self, trusted: bool) -> None:
+        timeline = self.catalog.timelines.get(self.store, Timeline())
+        offset, now_ns = self.wall_ns - self.now_ns, self.now_ns
+        known = timeline.by_id.get(self.boot)
+        fresh = known or Boot(self.store, self.boot, timeline.next_number, now_ns, now_ns, offset)
+        told = fresh.told(now_ns, offset, trusted)
+        if told is not known:
+            self.note_boot(told)
+
+    def note_boot(self, boot: Boot) -> None:
+        """Write down what is known of a boot now, of this machine or of a mirrored one."""
+        self.changes.boots[boot.store, boot.id] = replace(boot, commit=self.number)
 
     @property
     def empty(self) -> bool:
@@ -252,7 +222,7 @@ class Group:
         changes = self.changes
         tables = (
             changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
-            changes.drops, changes.chunks, changes.gone_families, self.deletions,
+            changes.drops, changes.chunks, changes.gone_families, self.deletions, changes.boots,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))

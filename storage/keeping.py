@@ -1,26 +1,25 @@
 """How long streams are kept: where each segment could begin by age, by bytes, and by what its consumers have read.
 
-Age is what is known to have passed on boot clocks, which never step: within a boot the difference, across boots the time
-that each was seen to run. The time between two boots is not known and does not count. So nothing expires because a
-wall clock jumps; after a long time without power things expire later than the calendar says, never earlier.
+Age is how long the machine is known to have run since (`Timeline.uptime_ns`): boot clocks never step. The time between two
+boots is not known and does not count, not even where both knew the time: one of them may have been told a wrong year. So
+nothing expires because a wall clock jumps; after a long time without power things expire later than the calendar says,
+never earlier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from uuid import UUID
 
 from storage import entry
-from storage.catalog import Catalog, StreamRecord
-from storage.chain import GAP
+from storage.boots import Timeline
+from storage.catalog import Catalog
 from storage.clock import Clock
 from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.reading import SegmentScan
+from storage.records import StreamRecord
+from storage.seeking import head_before
 from storage.truncating import commit_start
-
-MOST_BOOTS = 1000
-"""Boots of one segment that are looked at in one step."""
 
 
 def first_where(low: int, high: int, holds: Callable[[int], bool]) -> int:
@@ -34,63 +33,30 @@ def first_where(low: int, high: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def _head(scan: SegmentScan, offset: int) -> entry.EntryHead | None:
-    """The entry that covers `offset`, or the nearest before it that says when it was appended."""
-    start = scan.record.start
-    while offset >= start:
-        found = scan.entry_at(offset)
-        if found is None:
-            return None
-        try:
-            head = entry.head(found[1])
-            if head.kind != GAP:
-                return head
-        except DamagedBlockError:
-            pass
-        offset = found[0] - 1
-    return None
-
-
-def cut_by_age(scan: SegmentScan, clock: Clock, max_age_ns: int, *, mirrored: bool = False) -> int:
+def cut_by_age(scan: SegmentScan, timeline: Timeline, max_age_ns: int, clock: Clock | None) -> int:
     """Where a segment may begin so that all before it is older than `max_age_ns`.
 
-    Of what is `mirrored` from another machine, only the time that passed there before its newest entry is known.
+    `timeline` is that of the store that wrote it. What is mirrored has no `clock` here: only the time that passed on its
+    own machine before its newest entry is known.
     """
     record = scan.record
-    end = record.length
-    passed = 0
-    newest = _head(scan, end - 1)
-    for _ in range(MOST_BOOTS):
-        if newest is None:
-            break
-        boot, latest = newest.boot, newest.appended_ns
-        if end == record.length:
-            if boot == clock.boot_id:
-                latest = clock.boot_ns()
-            elif not mirrored:
-                passed = clock.boot_ns()
-        begin = first_where(record.start, end, lambda offset, boot=boot: _boot(scan, offset) == boot)  # type: ignore[misc]
-        until = latest - (max_age_ns - passed)
-        young = first_where(begin, end, lambda offset, until=until: _appended(scan, offset) > until)  # type: ignore[misc]
-        if young > begin:
-            return commit_start(scan, young)
-        oldest = _head(scan, begin)
-        if begin <= record.start or oldest is None:
-            break
-        passed += latest - oldest.appended_ns
-        end = begin
-        newest = _head(scan, begin - 1)
-    return record.start
+    newest = head_before(scan, record.length - 1)
+    if newest is None:
+        return record.start
+    boot, boot_ns = (newest.boot, newest.appended_ns) if clock is None else (clock.boot_id, clock.boot_ns())
+    now_ns = timeline.uptime_ns(boot, boot_ns)
+    if now_ns is None:
+        return record.start
 
+    def young(offset: int) -> bool:
+        head = head_before(scan, offset)
+        if head is None:
+            return False
+        then_ns = timeline.uptime_ns(head.boot, head.appended_ns)
+        # What was written in a boot that nobody knows is kept: what lies behind it proves its age in time.
+        return then_ns is None or then_ns > now_ns - max_age_ns
 
-def _boot(scan: SegmentScan, offset: int) -> UUID | None:
-    head = _head(scan, offset)
-    return None if head is None else head.boot
-
-
-def _appended(scan: SegmentScan, offset: int) -> int:
-    head = _head(scan, offset)
-    return -1 if head is None else head.appended_ns
+    return commit_start(scan, first_where(record.start, record.length, young))
 
 
 def cut_by_bytes(scans: list[SegmentScan], max_bytes: int) -> dict[SegmentKey, int]:

@@ -83,8 +83,13 @@ def cursor(name: str) -> bytes:
     return CURSOR + name.encode()
 
 
-def boot(boot_id: UUID) -> bytes:
-    return BOOT + boot_id.bytes
+def boot(store: UUID, boot_id: UUID) -> bytes:
+    return BOOT + store.bytes + boot_id.bytes
+
+
+def parse_boot(key: bytes) -> tuple[UUID, UUID]:
+    """The store that was written in the boot, and the boot."""
+    return UUID(bytes=key[1:17]), UUID(bytes=key[17:])
 
 
 def mirror(node: str) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from storage.catalog import Catalog, SegmentRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.cuts import Cuts, Places
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Event, Gap, Position, StreamCut
 from storage.reading import SegmentReader
+from storage.records import SegmentRecord, StreamRecord
 
 
 class StreamReader:

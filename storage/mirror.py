@@ -11,16 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from storage.boots import Boot
 from storage.chain import UNKNOWN_EVENTS
-
-
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """A boot of the origin: wall time of an event of that boot is its boot clock plus `wall_offset_ns`."""
-
-    id: UUID
-    number: int
-    wall_offset_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +46,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is put upstream at once. `store` and `opening` say whose commits these are."""
+    """What is put upstream at once. `store` and `opening` say whose commits these are.
+
+    `boots` are those whose records changed in the commits in (`boots_after`, `boots_through`]: a clock was corrected, a
+    boot began or ended. A unit may carry them and no parts.
+    """
 
     node: str
     store: UUID
     opening: int
     boots: tuple[Boot, ...]
     parts: tuple[Part, ...]
+    boots_after: int = 0
+    boots_through: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -106,8 +104,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a store holds of a node. `store` is None for a node never seen. Streams by the node's own names."""
+    """What a store holds of a node. `store` is None for a node never seen. Streams by the node's own names.
+
+    What its boots are is held up to its commit `boots`.
+    """
 
     store: UUID | None
     opening: int
     streams: dict[str, Held] = field(default_factory=dict)
+    boots: int = 0

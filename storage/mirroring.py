@@ -9,16 +9,7 @@ from uuid import UUID
 
 from storage import block, keys, pointer
 from storage.behind import BehindScan, chain_or_segments
-from storage.catalog import (
-    FIRST_SEGMENT,
-    Catalog,
-    MirrorRecord,
-    SegmentLayout,
-    SegmentRecord,
-    StreamRecord,
-    decode_layout,
-    encode_layout,
-)
+from storage.catalog import Catalog
 from storage.chain import GAP, GAP_MAGIC, LAYOUT, POINTER, REPLACED, ChainEntry, CommitRecord, GapRecord
 from storage.entry import head
 from storage.errors import ConditionFailedError, DamagedBlockError, OriginRefusedError
@@ -26,10 +17,20 @@ from storage.fetch import carried, fetch
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.mirror import Boot, Entry, Held, HeldSegment, Holdings, Part, Unit
+from storage.mirror import Entry, Held, HeldSegment, Holdings, Part, Unit
+from storage.mirrored_boots import boots_behind, take_boots
 from storage.model import BULK, GapReason, Receipt, StreamConfig, is_internal
 from storage.pointer import Inline, Pointer
 from storage.reading import SegmentScan
+from storage.records import (
+    FIRST_SEGMENT,
+    MirrorRecord,
+    SegmentLayout,
+    SegmentRecord,
+    StreamRecord,
+    decode_layout,
+    encode_layout,
+)
 from storage.scaling import take_layout
 from storage.ticket import Ticket
 
@@ -46,9 +47,18 @@ class UnitCutter:
         self._node = node
 
     def next_unit(
-        self, held: Mapping[str, Held], wanted: Callable[[str], bool], last_commit: int, max_bytes: int
+        self,
+        held: Mapping[str, Held],
+        wanted: Callable[[str], bool],
+        last_commit: int,
+        max_bytes: int,
+        boots: int | None = None,
     ) -> Unit | None:
-        """The oldest whole commits that `held` is behind with, of the streams that are wanted. None: nothing is."""
+        """The oldest whole commits that `held` is behind with, of the streams that are wanted. None: nothing is.
+
+        `boots` is the commit up to which upstream holds what boots there were; None: all of them go with the events.
+        """
+        changed = boots_behind(self._catalog, boots or 0, last_commit)
         behind: dict[int, tuple[StreamRecord, int]] = {}
         begin = last_commit + 1
         for stream in list(self._catalog.streams.values()):
@@ -72,7 +82,6 @@ class UnitCutter:
         ]
         entries, last = _given_up(scans)
         size = 0
-        boots: dict[UUID, Boot] = {}
         for commit in chain_or_segments(scans, chain, begin, lambda first: self._commits(first, last_commit)):
             mine = [
                 e
@@ -91,14 +100,13 @@ class UnitCutter:
                 raw = self._raw(entry, commit.number)
                 if entry.start < self._start(entry):
                     # It was given up while this looked.
-                    return self.next_unit(held, wanted, last_commit, max_bytes)
+                    return self.next_unit(held, wanted, last_commit, max_bytes, boots)
                 size += len(raw)
                 entries.setdefault(entry.stream, []).append(
                     Entry(entry.segment, entry.epoch, entry.start, entry.length, entry.events, commit.number, raw)
                 )
                 last[entry.stream] = commit.number
-                self._note_boot(raw, boots)
-        if not entries:
+        if not entries and (boots is None or not changed):
             return None
         parts = [
             Part(
@@ -113,7 +121,8 @@ class UnitCutter:
             for number, of_stream in entries.items()
         ]
         opening = 0 if self._catalog.node is None else self._catalog.node.opening
-        return Unit(self._node, self._store, opening, tuple(boots.values()), tuple(parts))
+        through = changed[-1].commit if changed else boots or 0
+        return Unit(self._node, self._store, opening, tuple(changed), tuple(parts), boots or 0, through)
 
     def _held_through(self, stream: StreamRecord, held: Held | None, last_commit: int) -> int:
         if held is None:
@@ -192,14 +201,6 @@ class UnitCutter:
             why = str(error)
         return GapRecord(GapReason.DAMAGED, entry.length, entry.events, commit, entry.checksum, why).encode()
 
-    def _note_boot(self, raw: bytes, boots: dict[UUID, Boot]) -> None:
-        if raw[:4] == GAP_MAGIC:
-            return
-        for boot_id in (head(raw).boot, block.parse_header(carried(raw)).boot):
-            boot = self._catalog.boots.get(boot_id)
-            if boot is not None:
-                boots[boot.id] = boot
-
 
 def _given_up(scans: Sequence[BehindScan]) -> tuple[dict[int, list[Entry]], dict[int, int]]:
     """By stream, gap records for what was given up before it was sent, and the commit up to which they go."""
@@ -220,7 +221,9 @@ def holdings(catalog: Catalog, node: str) -> Holdings:
     for stream in list(catalog.streams.values()):
         if stream.origin is not None and stream.origin[0] == node:
             streams[stream.origin[1]] = _held(catalog, stream)
-    return Holdings(None if mirror is None else mirror.store, 0 if mirror is None else mirror.opening, streams)
+    if mirror is None:
+        return Holdings(None, 0, streams)
+    return Holdings(mirror.store, mirror.opening, streams, mirror.boots)
 
 
 def _held(catalog: Catalog, stream: StreamRecord) -> Held:
@@ -281,12 +284,9 @@ def take_unit(group: Group, ticket: Ticket, unit: Unit) -> None:
     check_origin(known, unit.node, unit.store, unit.opening, len(unit.parts))
     taken = [part for part in unit.parts if _continues(group, unit, part)]
     duplicates = sum(entry.events for part in unit.parts if part not in taken for entry in part.entries)
-    if known is None or known.opening != unit.opening:
-        group.changes.mirrors[unit.node] = MirrorRecord(unit.store, unit.opening)
-    for boot in unit.boots:
-        held = catalog.boots.get(boot.id)
-        if held is None or held.wall_offset_ns != boot.wall_offset_ns:
-            group.changes.boots[boot.id] = catalog.boot_numbered(boot.id, boot.wall_offset_ns)
+    told = MirrorRecord(unit.store, unit.opening, take_boots(group, unit, 0 if known is None else known.boots))
+    if told != known:
+        group.changes.mirrors[unit.node] = told
     for part in taken:
         _take_part(group, unit, part)
     stored = sum(entry.events for part in taken for entry in part.entries)

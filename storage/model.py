@@ -211,7 +211,10 @@ class Receipt(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One event as read. `time_ns` is when it was captured, since 1970, by the clock as it is believed now."""
+    """One event as read. `time_ns` is when it was captured, since 1970, by the clock as it is believed now.
+
+    `uncertain`: the clock of that boot was never trusted, so that `time_ns` is only as good as its neighbours bound it.
+    """
 
     stream: str
     position: Position
@@ -223,6 +226,7 @@ class Event(NamedTuple):
     content_type: str
     headers: Headers
     payload: bytes
+    uncertain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

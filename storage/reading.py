@@ -1,25 +1,25 @@
-"""Reading a stream: onward from a position in bounded steps, and finding the position of a moment.
+"""Reading a stream: onward from a position in bounded steps.
 
 Readers look at durable records only. They hold no iterator between steps, so a slow one costs the engine nothing.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
 
 from storage import block, entry, keys
 from storage.block import BlockHeader
-from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
+from storage.boots import UNKNOWN
+from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, GapRecord
-from storage.entry import EntryHead, head
+from storage.entry import head
 from storage.errors import DamagedBlockError
 from storage.fetch import fetch
 from storage.frame import DecodedFrame
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Event, Gap, GapReason, Position
+from storage.records import SegmentLayout, SegmentRecord, StreamRecord
 
 READ_AHEAD_BYTES = 1 << 20
 READ_AHEAD_BLOCKS = 256
@@ -235,8 +235,8 @@ class SegmentReader:
 
     def events_of(self, frame: DecodedFrame, header: BlockHeader, offset: int, skip: int) -> list[Event | Gap]:
         """The events of one frame, without the first `skip`."""
-        boot = self._catalog.boots.get(header.boot)
-        shift = 0 if boot is None else boot.wall_offset_ns
+        timeline = self._catalog.timelines.get(header.store)
+        shift, uncertain = UNKNOWN if timeline is None else timeline.shift(header.boot)
         writer = header.writers[frame.writer_place - 1].writer if frame.writer_place else None
         number, epoch = self.position.number, self.position.epoch
         positions = [Position(number, epoch, offset, place) for place in range(len(frame.payloads))]
@@ -248,56 +248,7 @@ class SegmentReader:
             Event(
                 name, positions[place], positions[place + 1], times[place] + shift, key, writer,
                 None if writer is None else first + place, content_type, headers, payloads[place],
+                uncertain,
             )
             for place in range(skip, len(payloads))
         ]  # fmt: skip
-
-
-class _AppendTimes:
-    """The wall time of the entry that covers each offset of a segment, in order: what bisecting looks at."""
-
-    def __init__(self, scan: SegmentScan, wall_of: Callable[[EntryHead], int]) -> None:
-        self._scan = scan
-        self._wall_of = wall_of
-
-    def __len__(self) -> int:
-        return self._scan.record.length
-
-    def __getitem__(self, offset: int) -> int:
-        at = offset
-        while at >= self._scan.record.start:
-            found = self._scan.entry_at(at)
-            if found is None:
-                return 0
-            try:
-                return self._wall_of(head(found[1]))
-            except DamagedBlockError:
-                at = found[0] - 1
-        return 0
-
-
-def position_of_time(reader: SegmentReader, catalog: Catalog, scan: SegmentScan, time_ns: int) -> Position:
-    """Where the first event captured at or after `time_ns` stands.
-
-    Order is by offset. Blocks are found by when they were appended, which only grows with the offset within a boot;
-    inside the block the events' own times decide.
-    """
-
-    def wall_of(header: EntryHead) -> int:
-        boot = catalog.boots.get(header.boot)
-        return header.appended_ns + (0 if boot is None else boot.wall_offset_ns)
-
-    record = scan.record
-    offset = bisect_left(_AppendTimes(scan, wall_of), time_ns, lo=record.start, hi=record.length)
-    found = scan.entry_at(offset) if offset < record.length else None
-    layout = reader.position
-    if found is None:
-        return Position(layout.number, layout.epoch, record.length)
-    reader.position = Position(layout.number, layout.epoch, found[0])
-    while True:
-        events = reader.poll()
-        for event in events:
-            if isinstance(event, Event) and event.time_ns >= time_ns:
-                return event.position
-        if not events:
-            return reader.position

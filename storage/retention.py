@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from storage import drops
 from storage.budget import DiskBudget, Sizes
-from storage.catalog import Catalog, FamilyRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.clock import Clock
 from storage.committer import Committer
 from storage.compacting import WORTH_BYTES, Compactor
@@ -19,8 +19,10 @@ from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Position, Receipt, RetentionPolicy
 from storage.reading import SegmentScan
+from storage.records import FamilyRecord, StreamRecord
 from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
 from storage.room import Bounds, Room
+from storage.seeking import timeline_of
 from storage.ticket import Ticket
 from storage.truncating import Cut, commit_start, cuts_of, measure, take_cuts
 
@@ -160,7 +162,8 @@ class Retention:
         found = (record.start, drops.AGE)
         if policy.max_age_s is not None:
             max_age_ns = int(policy.max_age_s * 1e9)
-            cut = cut_by_age(scan, self._clock, max_age_ns, mirrored=stream.origin is not None)
+            clock = self._clock if stream.origin is None else None
+            cut = cut_by_age(scan, timeline_of(self._catalog, stream, scan), max_age_ns, clock)
             found = max(found, (min(cut, allowed), drops.AGE))
         if policy.consumed and read is not None:
             found = max(found, (min(commit_start(scan, read_to), allowed), drops.CONSUMED))

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from storage.catalog import Catalog, FamilyRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.group import Group
 from storage.keys import SegmentKey
+from storage.records import FamilyRecord, StreamRecord
 
 
 def dead_generations(catalog: Catalog) -> list[FamilyRecord]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from storage import drops, entry
-from storage.catalog import Catalog, FamilyRecord
+from storage.catalog import Catalog
 from storage.chunks import ChunkRecord
 from storage.errors import DamagedBlockError
 from storage.forecast import Outlook
@@ -25,6 +25,7 @@ from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import STATE, Receipt, StreamConfig
 from storage.reading import SegmentScan
+from storage.records import FamilyRecord
 from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
 from storage.thinning import Thinning, thinnable
 from storage.ticket import Ticket

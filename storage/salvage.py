@@ -14,7 +14,7 @@ from uuid import UUID
 
 from storage import block, keys, pointer
 from storage.block import BlockHeader
-from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord, parse_entry
+from storage.catalog import Catalog, Changes, parse_entry
 from storage.chain import (
     BLOCK,
     COMMIT_MAGIC,
@@ -38,6 +38,7 @@ from storage.kv.contract import Batch, Item, KeyValueStore, LogEvidence
 from storage.model import BULK, GapReason, KeyRange, StreamConfig
 from storage.orphans import led_back
 from storage.pointer import InChunk, Pointer
+from storage.records import SegmentLayout, SegmentRecord, StreamRecord
 
 _DETAIL = "hit in the write-ahead log"
 

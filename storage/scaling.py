@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from storage.catalog import SegmentLayout, StreamRecord
 from storage.chain import LAYOUT, ChainEntry
 from storage.errors import ConditionFailedError, StorageError, UnknownStreamError
 from storage.group import Group
 from storage.model import MAX_OPEN_SEGMENTS, KeyRange, Receipt
+from storage.records import SegmentLayout, StreamRecord
 from storage.ticket import Ticket
 
 SegmentOf = tuple[int, int]

@@ -260,18 +260,35 @@ class SegmentStore(StoreView, StateAccess):
         """Submissions in the queue."""
         return self._committer.waiting
 
+    def keep_time(self) -> bool:
+        """Note that the clock was corrected, where it was: one step, for times when nothing is written. False: it was not."""
+        boot = self._catalog.timelines[self.store_id].by_id[self._clock.boot_id]
+        now_ns = self._clock.boot_ns()
+        if boot.told(now_ns, self._clock.wall_ns() - now_ns, self._clock.trusted()) is boot:
+            return False
+
+        def take(group: Group, ticket: Ticket) -> None:
+            group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
+
+        # Every commit writes down by itself what the clock says.
+        self._committer.submit(Ticket(self._committer), take, 0)
+        return True
+
     # mirroring
 
     def next_unit(
-        self, node: str, held: Mapping[str, Held], wanted: Callable[[str], bool], max_bytes: int
-    ) -> Unit | None:
+        self, node: str, held: Mapping[str, Held], wanted: Callable[[str], bool], max_bytes: int,
+        boots: int | None = None,
+    ) -> Unit | None:  # fmt: skip
         """The next unit for an upstream that holds `held` of us (by our names), of the streams that are wanted.
+
+        `boots` is what it holds of our boots (`Holdings.boots`): what changed since goes along, or by itself.
 
         Whole commits, the oldest first, at least one even where it is larger than `max_bytes`. None: all that is durable
         is held. Raises OriginRefusedError where upstream holds what this store never had.
         """
         cutter = mirroring.UnitCutter(self._kv, self._catalog, self.store_id, node)
-        return cutter.next_unit(held, wanted, self.last_commit, max_bytes)
+        return cutter.next_unit(held, wanted, self.last_commit, max_bytes, boots)
 
     def submit_unit(self, unit: Unit) -> Ticket:
         """Apply a unit in one commit; a stream `s` of node `n` is `n/s` here. What is held already is not taken again.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from storage import drops, entry
-from storage.catalog import Catalog, FamilyRecord
+from storage.catalog import Catalog
 from storage.chain import BLOCK, REPLACED, ChainEntry, GapRecord
 from storage.drops import Dropped, Drops, Edit
 from storage.errors import ConditionFailedError, DamagedBlockError
@@ -19,6 +19,7 @@ from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import GapReason, Receipt
 from storage.reading import SegmentScan
+from storage.records import FamilyRecord
 from storage.ticket import Ticket
 from storage.truncating import entries_between
 

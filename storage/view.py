@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 
 from storage.byte_ranges import read_range
-from storage.catalog import Catalog, SegmentRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.clock import Clock
 from storage.committer import Committer
 from storage.cuts import Cuts, Places
@@ -19,6 +19,8 @@ from storage.kv.contract import KeyValueStore
 from storage.merging import StreamReader
 from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, StreamCut, StreamInfo, is_internal
 from storage.reading import SegmentReader, SegmentScan
+from storage.records import SegmentRecord, StreamRecord
+from storage.seeking import timeline_of
 
 _FOLLOW_WAIT_S = 1.0
 
@@ -117,13 +119,21 @@ class StoreView:
         Raises ValueError with examples, UnknownStreamError.
         """
         cuts = self._cuts(stream)
-        places = cuts.from_where(where, self._clock.wall_ns())
+        places = cuts.from_where(where, self.now_ns())
         return where if isinstance(where, Position) else cuts.first(places)
+
+    def now_ns(self) -> int:
+        """Now, since 1970, as events stored now are shown: what ages are counted from."""
+        node = self._catalog.node
+        timeline = None if node is None else self._catalog.timelines.get(node.store)
+        if timeline is None or self._clock.boot_id not in timeline.by_id:
+            return self._clock.wall_ns()
+        return self._clock.boot_ns() + timeline.shift(self._clock.boot_id).offset_ns
 
     def cut(self, stream: str, where: str | Position | StreamCut) -> StreamCut:
         """The same place as a StreamCut, which holds through scales. Raises ValueError, UnknownStreamError."""
         cuts = self._cuts(stream)
-        return cuts.cut(cuts.from_where(where, self._clock.wall_ns()))
+        return cuts.cut(cuts.from_where(where, self.now_ns()))
 
     def reader(
         self, stream: str, start: str | Position | StreamCut = "head", stop: str | Position | StreamCut | None = None
@@ -131,14 +141,14 @@ class StoreView:
         """Reads onward from `start`, up to `stop`, in bounded steps. Raises ValueError, UnknownStreamError."""
         record = self._stream(stream)
         cuts = Cuts(self._kv, self._catalog, record)
-        places = cuts.from_where(start, self._clock.wall_ns())
+        places = cuts.from_where(start, self.now_ns())
         position = start if isinstance(start, Position) else cuts.first(places)
         end = None if stop is None else self._ends(record, stop)
         return StreamReader(self._kv, self._catalog, record, places, position, end)
 
     def _ends(self, stream: StreamRecord, where: str | Position | StreamCut) -> Places:
         """What lies before `where` ends here in each segment: at the end of those that are read there."""
-        ends = Cuts(self._kv, self._catalog, stream).from_where(where, self._clock.wall_ns())
+        ends = Cuts(self._kv, self._catalog, stream).from_where(where, self.now_ns())
         for layout in stream.layout:
             key = stream.key(layout)
             length = self._catalog.segments.get(key, SegmentRecord()).length
@@ -199,7 +209,8 @@ class StoreView:
         """
         record = self._stream(stream)
         for layout in reversed(record.layout):
-            found = key_frame_before(SegmentScan(self._kv, self._catalog, record.key(layout)), self._catalog, time_ns)
+            scan = SegmentScan(self._kv, self._catalog, record.key(layout))
+            found = key_frame_before(scan, timeline_of(self._catalog, record, scan), time_ns)
             if found is not None:
                 return found
         return None

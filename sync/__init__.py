@@ -13,6 +13,9 @@ Unit
     disk, with the offsets they have there. Upstream applies it in one atomic write, and only where it continues what is
     held: the same store, the same incarnation of each stream, the same last commit and length.
 
+    It carries the boots whose records changed as well: a clock that is corrected, or a boot that ends, changes the times of
+    what upstream holds already. Upstream says up to which commit it knows them; a unit may carry nothing else.
+
 Guarantee
     At every moment upstream holds of each stream a prefix of its local history: the same bytes at the same offsets,
     commits whole. What is confirmed is durable upstream. Nothing here ever deletes anything.

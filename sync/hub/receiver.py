@@ -68,7 +68,7 @@ class Receiver:
         self._trace("hub.applied", _details(unit))
         held = self._store.holdings(unit.node)
         streams = {part.stream: held.streams[part.stream] for part in unit.parts if part.stream in held.streams}
-        return Holdings(held.store, held.opening, streams)
+        return Holdings(held.store, held.opening, streams, held.boots)
 
 
 def translate(error: StorageError) -> SyncError:

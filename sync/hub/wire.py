@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from storage.mirror import Boot, Entry, Held, HeldSegment, Holdings, Part, Unit
+from storage.boots import Boot
+from storage.mirror import Entry, Held, HeldSegment, Holdings, Part, Unit
 from sync.contract import Hello
 from sync.hub.envelope import Kind, WireError, seal, unseal
 
@@ -30,7 +31,8 @@ def encode_holdings(holdings: Holdings) -> bytes:
         for name, held in holdings.streams.items()
     }
     store = None if holdings.store is None else str(holdings.store)
-    return seal(Kind.HOLDINGS, {"store": store, "opening": holdings.opening, "streams": streams})
+    head: dict[str, object] = {"store": store, "opening": holdings.opening, "streams": streams, "boots": holdings.boots}
+    return seal(Kind.HOLDINGS, head)
 
 
 def decode_holdings(message: bytes) -> Holdings:
@@ -45,6 +47,7 @@ def decode_holdings(message: bytes) -> Holdings:
         None if store is None else _uuid(store),
         _count(head.get("opening")),
         {_name(name): _held(value) for name, value in streams.items()},
+        _count(head.get("boots")),
     )
 
 
@@ -65,7 +68,9 @@ def encode_unit(unit: Unit) -> bytes:
         "node": unit.node,
         "store": str(unit.store),
         "opening": unit.opening,
-        "boots": [[str(boot.id), boot.number, boot.wall_offset_ns] for boot in unit.boots],
+        "boots": [_boot_row(boot) for boot in unit.boots],
+        "boots_after": unit.boots_after,
+        "boots_through": unit.boots_through,
         "parts": parts,
     }
     return seal(Kind.UNIT, head, b"".join(body))
@@ -81,6 +86,8 @@ def decode_unit(message: bytes) -> Unit:
         _count(head.get("opening")),
         tuple(_boot(row) for row in _rows(head.get("boots"))),
         tuple(_part(row, cut) for row in _rows(head.get("parts"))),
+        _count(head.get("boots_after")),
+        _count(head.get("boots_through")),
     )
     cut.finish()
     return unit
@@ -138,13 +145,28 @@ def _entry(row: list[object], cut: _Cutter) -> Entry:
     )
 
 
+def _boot_row(boot: Boot) -> list[object]:
+    return [
+        str(boot.store), str(boot.id), boot.number, boot.first_ns, boot.last_ns, boot.wall_offset_ns, boot.trusted, boot.commit,
+    ]  # fmt: skip
+
+
 def _boot(row: list[object]) -> Boot:
-    if len(row) != 3:
-        raise WireError(f"a boot of a unit with {len(row)} fields where 3 should be")
-    boot_id, number, offset_ns = row
-    if not isinstance(offset_ns, int) or isinstance(offset_ns, bool) or abs(offset_ns) >= 1 << 63:
-        raise WireError(f"{_short(offset_ns)} is no offset of a boot clock")
-    return Boot(_uuid(boot_id), _count(number), offset_ns)
+    if len(row) != 8:
+        raise WireError(f"a boot of a unit with {len(row)} fields where 8 should be")
+    store, boot_id, number, first_ns, last_ns, offset_ns, trusted, commit = row
+    if not isinstance(trusted, bool):
+        raise WireError(f"{_short(trusted)} does not say whether a boot's clock was trusted")
+    return Boot(
+        _uuid(store), _uuid(boot_id), _count(number), _time_ns(first_ns), _time_ns(last_ns), _time_ns(offset_ns),
+        trusted, _count(commit),
+    )  # fmt: skip
+
+
+def _time_ns(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 63:
+        raise WireError(f"{_short(value)} is no time in nanoseconds")
+    return value
 
 
 def _held(value: object) -> Held:

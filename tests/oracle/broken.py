@@ -16,10 +16,10 @@ from dataclasses import replace
 
 from edge.cli import main as edge_main
 from storage import mirroring
-from storage.catalog import StreamRecord
 from storage.group import Group, _Plan
 from storage.mirror import Part, Unit
 from storage.model import Append, Frame, Receipt
+from storage.records import StreamRecord
 from storage.store import SegmentStore
 from storage.ticket import Ticket
 

@@ -31,7 +31,7 @@ class Hasty(LoopbackUpstream):
             part.stream: Held(part.incarnation, part.through, part.entries[-1].start + part.entries[-1].length)
             for part in unit.parts
         }
-        return Holdings(unit.store, unit.opening, held)
+        return Holdings(unit.store, unit.opening, held, unit.boots_through)
 
 
 def replaced(world: World, upstream: LoopbackUpstream) -> None:

@@ -125,7 +125,7 @@ def test_a_message_of_another_kind_is_named() -> None:
 
 def test_a_newer_version_is_told_apart_from_damage() -> None:
     message = bytearray(encode_holdings(Holdings(None, 0, {})))
-    message[4] = 2
+    message[4] += 1
     with pytest.raises(WireVersionError, match="install the same release"):
         decode_holdings(bytes(message))
 
