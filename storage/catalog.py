@@ -105,7 +105,8 @@ class Catalog:
         self.families: dict[str, FamilyRecord] = {}
         self.drops: dict[int, Drops] = {}
         self.chunks: dict[int, ChunkRecord] = {}
-        self.newest_chunk = 0  # The highest number since the store was opened, given up or not.
+        self.newest_chunk = 0
+        """The highest number of a chunk that there ever was."""
         self._chunks_of: dict[SegmentKey, dict[int, ChunkRecord]] = {}
         self.version = 0
         """Odd while a commit is being taken over: what was read of several records meanwhile may not belong together."""
@@ -178,6 +179,7 @@ class Catalog:
                 del self._chunks_of[gone.segment][number]
         if changes.node is not None:
             self.node = changes.node
+            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
 
     def generation_of(self, segment: SegmentKey, offset: int) -> int | None:
         """The telemetry generation that holds the segment's byte at `offset`, None before the first."""

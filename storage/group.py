@@ -391,6 +391,7 @@ class Group:
             start = max(edit.start, current.start)
             self.changes.segments[key] = replace(current, start=start, gaps=current.gaps + edit.gaps)
             self.changes.gone_chunks += [c.number for c in chunks_below(self.catalog, key, start, self.changes)]
+        self._number_no_chunk_twice()
         self.changes.families.update(self.into.created)
         self._forget_writers()
         record = CommitRecord(
@@ -406,6 +407,11 @@ class Group:
         for key_bytes in self.changes.gone():
             batch.delete(DEFAULT, key_bytes)
         return batch, record
+
+    def _number_no_chunk_twice(self) -> None:
+        node = self.changes.node or self.catalog.node
+        if node is not None and max(self.changes.gone_chunks, default=0) > node.chunk:
+            self.changes.node = replace(node, chunk=max(self.changes.gone_chunks))
 
     def _forget_writers(self) -> None:
         """Keep each stream's table of writers within its bound: those silent longest go first."""

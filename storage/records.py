@@ -174,7 +174,7 @@ class NodeRecord:
     """The store itself. `verified` is the last commit whose record is known to lie outside of any log.
 
     `chain` is the first commit that the chain still holds without a hole, `generation` the highest number of a telemetry
-    generation that was given up: numbers are not used twice.
+    generation that was given up, `chunk` of a chunk: numbers are not used twice.
     """
 
     store: UUID
@@ -182,6 +182,7 @@ class NodeRecord:
     verified: int
     chain: int = 0
     generation: int = 0
+    chunk: int = 0
 
     def encode(self) -> bytes:
         return json.dumps(
@@ -191,6 +192,7 @@ class NodeRecord:
                 "verified": self.verified,
                 "chain": self.chain,
                 "generation": self.generation,
+                "chunk": self.chunk,
             }
         ).encode()
 
@@ -203,4 +205,5 @@ class NodeRecord:
             loaded["verified"],
             loaded.get("chain", 0),
             loaded.get("generation", 0),
+            loaded.get("chunk", 0),
         )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from storage import Append, Event, FakeClock, Frame, Gap, GapReason, SegmentStore
 from storage.bulk import BulkWrites
 from storage.errors import DamagedBlockError, RangeGoneError, StoreFailedError, TooLargeError
+from storage.kv.contract import Batch
 from storage.kv.memory import MemoryTwin
 from storage.model import MAX_APPEND_BYTES, MAX_EVENT_BYTES, Position
 from tests.storage.conftest import Reopen
@@ -200,6 +201,28 @@ def test_giving_up_unlinks_whole_chunks(reopen: Reopen) -> None:
     store = reopen()
     assert payloads(store) == [picture(20)]
     assert store.check().findings == []
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_chunks_number_is_not_used_twice_so_a_record_brought_back_harms_no_live_file() -> None:
+    twin = MemoryTwin()
+    before = filled(twin)
+    kv = twin.connect()
+    records = kv.scan("default", b"K", b"L")
+    kv.close()
+    with SegmentStore.in_memory(twin) as store:
+        store.truncate("v", "tail")
+    with SegmentStore.in_memory(twin) as store:
+        append(store, len(before))
+    kv = twin.connect()
+    (key, value), live = records[0], [key for key, _ in kv.scan("default", b"K", b"L")]
+    assert key not in live
+    kv.write(Batch(puts=[("default", key, value)]))
+    kv.sync()
+    kv.close()
+    with SegmentStore.in_memory(twin) as store:
+        assert payloads(store) == [picture(len(before))]
+        assert store.check().findings == []
 
 
 @pytest.mark.usefixtures("small_chunks")
