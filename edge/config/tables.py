@@ -131,8 +131,8 @@ class HubTable:
 LATER: dict[str, dict[str, str]] = {
     "source": {},
     "stream": {
-        "scaling": "a stream has one segment for now",
-        "durable_every": "bulk streams are not built yet",
+        "scaling": "segments are split and merged by hand for now",
+        "durable_every": "bulk streams are made by programs for now, not by the configuration",
     },
     "upstream": {
         "bandwidth": "the link is used as it is for now",
