@@ -30,9 +30,10 @@ Families (column families of RocksDB, flushed together: atomic flush)
 
 Tables in `default`, by first byte of the key
     `N`             node: store UUID, opening, first commit whose log has not been verified to be whole, first commit
-                    that the chain still holds, highest number of a generation that was given up
-    `S` + name      stream: number (u32), incarnation, configuration, origin, its segments' key ranges and epochs
-    `G` + segment   segment: state, start, length, events, checksum of its newest block, last commit, gaps
+                    that the chain still holds, highest numbers of a generation and of a chunk that were given up
+    `S` + name      stream: number (u32), incarnation, configuration, origin; of its segments key range, epoch, the commits
+                    that opened and sealed them
+    `G` + segment   segment: start, length, events, checksum of its newest block, last commit, gaps
     `I` + segment + generation    the first offset of the segment in that generation
     `W` + stream + writer id      the writer's last event number
     `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to; tables as well
@@ -62,6 +63,14 @@ Bulk (`storage.bulk`, `storage.chunks`, `storage.pointer`)
     write that was refused is repeated at the same place of the file. A truncation that passes a chunk's last offset
     removes its record in the same commit, and the file is unlinked once that is durable. To a hub goes the pointer with
     the block behind it; the hub puts the block into a chunk of its own.
+
+Scaling (`storage.scaling`, `storage.cuts`, `storage.merging`)
+    The open segments of a stream share out its key space. A scale seals some of them and opens others for the same keys in
+    a new epoch, in one commit, which the chain notes; sealing the stream opens none. Writers' numbers count per stream, so
+    they hold across. What is durable of a stream is in one order, by commit and within a commit by segment, which is
+    the order of each key, and in which it is read. So a position says where its reader stands in every segment; a StreamCut
+    says it segment by segment, and also where what stood before a position was given up. A mirrored stream gets its
+    segments with the commits that changed them.
 
 Commits (`storage.chain`)
     Everything that one group of appends changes moves in one write batch, numbered, with no hole in the numbers. The
@@ -129,6 +138,7 @@ from storage.model import (
     Frame,
     Gap,
     GapReason,
+    KeyRange,
     Position,
     Receipt,
     RetentionPolicy,
@@ -151,6 +161,7 @@ __all__ = [
     "Frame",
     "Gap",
     "GapReason",
+    "KeyRange",
     "Position",
     "Receipt",
     "RetentionPolicy",
