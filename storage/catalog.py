@@ -25,10 +25,6 @@ _WRITER = struct.Struct(">Q")
 _U64 = struct.Struct(">Q")
 
 
-def encode_number(number: int) -> bytes:
-    return _U64.pack(number)
-
-
 @dataclass(slots=True)
 class Changes:
     """New records, by what they replace. The overlay that a commit fills, and the catalog takes over once durable."""

@@ -125,10 +125,7 @@ def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> di
 def _check_writers(catalog: Catalog, stream: StreamRecord, found: dict[str, int], report: CheckReport) -> None:
     """A number may only be ahead of the events where some of them are gone."""
     table = catalog.writers.get(stream.number, {})
-    gaps = sum(
-        catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord()).gaps
-        for layout in stream.layout
-    )
+    gaps = sum(catalog.segments.get(stream.key(layout), SegmentRecord()).gaps for layout in stream.layout)
     for writer, last in found.items():
         if writer in table and (table[writer] < last or (table[writer] > last and not gaps)):
             report.error(
@@ -145,7 +142,7 @@ class _SegmentCheck:
     ) -> None:  # fmt: skip
         self._catalog = catalog
         self._stream = stream
-        self._key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        self._key = stream.key(layout)
         self._scan = SegmentScan(kv, catalog, self._key)
         self._report = report
         self._entries = entries

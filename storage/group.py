@@ -233,7 +233,7 @@ class Group:
         return self.changes.streams.get(name) or self.catalog.streams.get(name)
 
     def builder(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentBuilder:
-        key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        key = stream.key(layout)
         if key not in self._builders:
             record = self.catalog.segments.get(key, SegmentRecord())
             self._builders[key] = SegmentBuilder(self, stream, key, record)
@@ -250,7 +250,7 @@ class Group:
         self._entries.append(note)
 
     def length(self, stream: StreamRecord, layout: SegmentLayout) -> int:
-        key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        key = stream.key(layout)
         if key in self._builders:
             return self._builders[key].length
         return self.catalog.segments.get(key, SegmentRecord()).length

@@ -8,8 +8,6 @@ never earlier.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from storage import entry
 from storage.boots import Timeline
 from storage.catalog import Catalog
@@ -18,19 +16,8 @@ from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.reading import SegmentScan
 from storage.records import StreamRecord
-from storage.seeking import head_before
+from storage.seeking import first_where, head_before
 from storage.truncating import commit_start
-
-
-def first_where(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The first number in [low, high) for which `holds`, which once true stays true; `high` where none does."""
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def cut_by_age(scan: SegmentScan, timeline: Timeline, max_age_ns: int, clock: Clock | None) -> int:
@@ -96,7 +83,5 @@ def _commit(scan: SegmentScan, offset: int) -> int:
 
 def live_bytes(catalog: Catalog, stream: StreamRecord) -> int:
     """Bytes of offsets that a stream holds."""
-    records = (
-        catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch)) for layout in stream.layout
-    )
+    records = (catalog.segments.get(stream.key(layout)) for layout in stream.layout)
     return sum(record.length - record.start for record in records if record is not None)

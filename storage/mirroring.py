@@ -144,7 +144,7 @@ class UnitCutter:
         return self._catalog.segments.get(key, SegmentRecord()).start
 
     def _record(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentRecord:
-        return self._catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord())
+        return self._catalog.segments.get(stream.key(layout), SegmentRecord())
 
     def _next_commit(self, stream: StreamRecord, held: Held | None, through: int) -> int:
         """The commit that wrote what comes next: asked of the entry there, so that the chain need not be searched."""

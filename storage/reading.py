@@ -90,7 +90,7 @@ class SegmentReader:
     ) -> None:
         self._catalog = catalog
         self._stream = stream
-        self._scan = SegmentScan(kv, catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
+        self._scan = SegmentScan(kv, catalog, stream.key(layout))
         self._entries: deque[tuple[int, bytes]] = deque()
         self._ready: list[Event | Gap] = []
         self._ready_commit = 0

@@ -15,7 +15,6 @@ from storage.errors import ConditionFailedError, StoreFullError
 from storage.forecast import Outlook
 from storage.group import Group
 from storage.keeping import cut_by_age, cut_by_bytes, live_bytes, sent_before
-from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Position, Receipt, RetentionPolicy
 from storage.reading import SegmentScan
@@ -150,7 +149,7 @@ class Retention:
         return self._mirrored.get(stream.name, RetentionPolicy())
 
     def _scans(self, stream: StreamRecord) -> list[SegmentScan]:
-        keys = (SegmentKey(stream.number, layout.segment, layout.epoch) for layout in stream.layout)
+        keys = (stream.key(layout) for layout in stream.layout)
         return [SegmentScan(self._kv, self._catalog, key) for key in keys]
 
     def _cut(self, stream: StreamRecord, scan: SegmentScan) -> tuple[int, str]:

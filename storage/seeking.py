@@ -53,13 +53,13 @@ def _candidates(scan: SegmentScan, timeline: Timeline, time_ns: int) -> Iterator
         reached = timeline.reaching(time_ns, next_boot)
         if reached is None:
             return
-        offset = _first(offset, end, _written_from(scan, timeline, reached))
+        offset = first_where(offset, end, _written_from(scan, timeline, reached))
         head = None if offset >= end else head_before(scan, offset)
         if head is None:
             return
         boot, shift_ns = head.boot, timeline.shift(head.boot).offset_ns
-        behind = _first(offset, end, _left(scan, boot))
-        offset = _first(offset, behind, _stored(scan, time_ns - shift_ns))
+        behind = first_where(offset, end, _left(scan, boot))
+        offset = first_where(offset, behind, _stored(scan, time_ns - shift_ns))
         for start, later in _entries(scan, offset, behind):
             if later.last_captured_ns + shift_ns >= time_ns:
                 yield start, start + later.length
@@ -97,7 +97,7 @@ def _stored(scan: SegmentScan, boot_ns: int) -> Callable[[int], bool]:
     return holds
 
 
-def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
+def first_where(low: int, high: int, holds: Callable[[int], bool]) -> int:
     """The first offset in [low, high) for which `holds`, which once true stays true; `high` where none does."""
     while low < high:
         middle = (low + high) // 2

@@ -68,7 +68,7 @@ class StoreView:
     def _info(self, stream: StreamRecord) -> StreamInfo:
         segments = []
         for layout in stream.layout:
-            key = SegmentKey(stream.number, layout.segment, layout.epoch)
+            key = stream.key(layout)
             record = self._catalog.segments.get(key, SegmentRecord())
             segments.append(
                 SegmentInfo(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from storage import Append, Frame, SegmentStore, committer
 from storage.kv.memory import MemoryTwin
 from storage.mirror import Unit
-from storage.model import SegmentInfo
+from storage.model import KeyRange, SegmentInfo
 
 KEYS = [f"pump-{number}" for number in range(8)]
 
@@ -135,7 +137,7 @@ def test_under_random_scales_the_hub_is_always_a_prefix(steps: list[tuple[str, i
             gateway.scale("s", [segment.id], segment.keys.split())
         elif what == "merge" and len(segments) > 1:
             one, other = segments[value % (len(segments) - 1) :][:2]
-            gateway.scale("s", [one.id, other.id], [type(one.keys)(one.keys.low, other.keys.high)])
+            gateway.scale("s", [one.id, other.id], [KeyRange(one.keys.low, other.keys.high)])
         elif what == "drain" and (unit := next_unit(gateway, hub, value)) is not None:
             hub.submit_unit(unit).result()
             hub.submit_unit(unit).result()
@@ -161,6 +163,6 @@ def test_what_the_chain_no_longer_tells_the_segments_do(monkeypatch: pytest.Monk
         gateway.seal("s")
         catalog = gateway._catalog
         assert catalog.node is not None
-        catalog.node = type(catalog.node)(catalog.node.store, catalog.node.opening, gateway.last_commit, 10_000)
+        catalog.node = replace(catalog.node, chain=10_000)
         drain(gateway, hub, 200)
         same(gateway, hub)
