@@ -56,7 +56,7 @@ Frames (`storage.frame`)
     An event's position is its frame's offset and its place in the frame. Appends of one commit that follow each other
     and share these are put into one frame. One may say that its first event is a key frame.
 
-Bulk (`storage.bulk`, `storage.chunks`, `storage.pointer`)
+Bulk (`storage.bulk`, `storage.pointer`)
     The blocks of a stream of kind `bulk` lie in chunk files; under the segment's offset lies a pointer, which says all
     that a segment asks of an entry, and where in the block key frames are. A segment has one open chunk, and a chunk is of
     one segment. A commit's blocks are appended and synced, with the names of new files, before its batch is written; a
@@ -103,7 +103,7 @@ Giving up (`storage.retention`)
     is mostly dead and can't go, what is dead is deleted and the family compacted. Nothing rests on any of that being
     absent: what a repair brings back lies below a segment's start or before the chain's first commit.
 
-The disk limit (`storage.budget`, `storage.room`)
+The disk limit (`storage.retention`)
     Before a commit is written, all that can be on disk until the next measurement is bounded: what is there, what the log
     holds once more (a flush), the commit twice, a slack. Where that exceeds the limit, streams give up by policy and
     priority in a commit of its own, which the slack has room for; where none may, commits wait and say why.

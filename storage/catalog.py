@@ -14,12 +14,12 @@ from uuid import UUID
 
 from storage import keys
 from storage.boots import Boot, Timeline, decode_boot, encode_boot
-from storage.chunks import ChunkRecord
+from storage.bulk.chunks import ChunkRecord
 from storage.codec import unseal
-from storage.drops import Drops
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.records import FamilyRecord, MirrorRecord, NodeRecord, SegmentRecord, StreamRecord
+from storage.retention.drops import Drops
 
 _WRITER = struct.Struct(">Q")
 _U64 = struct.Struct(">Q")

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
-from storage.budget import DiskBudget, Sizes
+from storage.bulk.chunks import CHUNK_BYTES
 from storage.catalog import Catalog
 from storage.chain import CommitRecord
-from storage.chunks import CHUNK_BYTES
 from storage.clock import Clock
 from storage.errors import (
     StorageError,
@@ -26,6 +25,7 @@ from storage.generations import Generations
 from storage.group import Group
 from storage.kv.contract import Batch, KeyValueStore
 from storage.records import NodeRecord
+from storage.retention.budget import DiskBudget, Sizes
 from storage.ticket import Ticket
 from storage.trace import Trace
 

@@ -12,13 +12,12 @@ from uuid import UUID, uuid4
 from storage import block, keys
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
 from storage.boots import Boot, Timeline
-from storage.bulk import BulkWrites, chunks_below, pointer_to
+from storage.bulk.chunks import CHUNK_BYTES
+from storage.bulk.writes import BulkWrites, chunks_below, pointer_to
 from storage.catalog import Catalog, Changes
 from storage.chain import BLOCK, GAP, POINTER, UNKNOWN_EVENTS, ChainEntry, CommitRecord
-from storage.chunks import CHUNK_BYTES
 from storage.clock import Clock
 from storage.codec import seal
-from storage.drops import Edit
 from storage.errors import (
     ConditionFailedError,
     StorageError,
@@ -42,6 +41,7 @@ from storage.model import (
 )
 from storage.pointer import KeyFrame, Pointer
 from storage.records import FIRST_SEGMENT, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
+from storage.retention.drops import Edit
 from storage.runs import Run
 from storage.ticket import Ticket
 

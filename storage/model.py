@@ -12,8 +12,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from storage.drops import Dropped
 from storage.errors import InvalidNameError, StorageError
+from storage.retention.drops import Dropped
 
 MAX_EVENT_BYTES = 8 << 20
 """One event's payload. The same as Pravega's. In a bulk stream it may be as large as a submission."""
@@ -350,7 +350,7 @@ class SegmentInfo:
 class StreamInfo:
     """A stream as it stands on disk now. `origin` names the node it is mirrored from, None for our own.
 
-    `dropped` is what was given up of it, by reason (`storage.drops`).
+    `dropped` is what was given up of it, by reason (`storage.retention.drops`).
     """
 
     name: str

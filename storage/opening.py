@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from storage import keys
+from storage.bulk.orphans import settle_chunks
 from storage.catalog import Catalog
 from storage.chain import CommitRecord
 from storage.clock import Clock
@@ -13,7 +14,6 @@ from storage.committer import Committer
 from storage.errors import DamagedBlockError, StoreDamagedError
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
-from storage.orphans import settle_chunks
 from storage.records import FamilyRecord, NodeRecord
 from storage.salvage import Salvage
 from storage.ticket import Ticket

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from storage import block, keys, pointer
 from storage.block import BlockHeader
+from storage.bulk.orphans import led_back
 from storage.catalog import Catalog, Changes, parse_entry
 from storage.chain import (
     BLOCK,
@@ -36,7 +37,6 @@ from storage.fetch import fetch
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch, Item, KeyValueStore, LogEvidence
 from storage.model import BULK, GapReason, KeyRange, StreamConfig
-from storage.orphans import led_back
 from storage.pointer import InChunk, Pointer
 from storage.records import SegmentLayout, SegmentRecord, StreamRecord
 

@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import Self
 from uuid import UUID
 
-from storage import mirroring
-from storage.budget import Sizes, check_limit
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
 from storage.committer import Take
 from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
-from storage.forecast import Outlook
 from storage.frame import check_frame
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
-from storage.mirror import Held, Holdings, Unit
+from storage.mirror import taking
+from storage.mirror.cutting import UnitCutter
+from storage.mirror.unit import Held, Holdings, Unit
 from storage.model import (
     BULK,
     MAX_APPEND_BYTES,
@@ -38,7 +37,9 @@ from storage.model import (
 )
 from storage.opening import open_for_writing
 from storage.readers.access import Groups
-from storage.retention import Retention, RetentionReport
+from storage.retention.budget import Sizes, check_limit
+from storage.retention.forecast import Outlook
+from storage.retention.steps import Retention, RetentionReport
 from storage.scaling import take_scale, take_seal
 from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
@@ -189,7 +190,7 @@ class SegmentStore(StoreView, StateAccess):
         self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None,
         mirrored: Mapping[str, RetentionPolicy] | None = None,
     ) -> RetentionReport:  # fmt: skip
-        """One step of retention, to be taken every few seconds (`storage.retention.Retention.retain`)."""
+        """One step of retention, to be taken every few seconds (`storage.retention`)."""
         return self._retention.retain(confirmed, consumed or {}, mirrored or {})
 
     # writing
@@ -287,7 +288,7 @@ class SegmentStore(StoreView, StateAccess):
         Whole commits, the oldest first, at least one even where it is larger than `max_bytes`. None: all that is durable
         is held. Raises OriginRefusedError where upstream holds what this store never had.
         """
-        cutter = mirroring.UnitCutter(self._kv, self._catalog, self.store_id, node)
+        cutter = UnitCutter(self._kv, self._catalog, self.store_id, node)
         return cutter.next_unit(held, wanted, self.last_commit, max_bytes, boots)
 
     def submit_unit(self, unit: Unit) -> Ticket:
@@ -301,18 +302,18 @@ class SegmentStore(StoreView, StateAccess):
                 raise ConditionFailedError(f"a part of {part.stream!r} holds no commit")
 
         def take(group: Group, ticket: Ticket) -> None:
-            mirroring.take_unit(group, ticket, unit)
+            taking.take_unit(group, ticket, unit)
 
         return self._committer.submit(Ticket(self._committer), take, unit.size_bytes)
 
     def holdings(self, node: str) -> Holdings:
         """What is held of a node, durable."""
-        return mirroring.holdings(self._catalog, node)
+        return taking.holdings(self._catalog, node)
 
     def admit(self, node: str, store: UUID, opening: int) -> Holdings:
         """`holdings`, for whoever may speak for the node. Raises OriginRefusedError with what to do."""
-        held = mirroring.holdings(self._catalog, node)
-        mirroring.check_origin(self._catalog.mirrors.get(node), node, store, opening, len(held.streams))
+        held = taking.holdings(self._catalog, node)
+        taking.check_origin(self._catalog.mirrors.get(node), node, store, opening, len(held.streams))
         return held
 
     # the whole

@@ -5,21 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 
+from storage.bulk.key_frames import key_frame_before
 from storage.byte_ranges import read_range
 from storage.catalog import Catalog
 from storage.clock import Clock
 from storage.committer import Committer
 from storage.cuts import Cuts, Places
-from storage.drops import Drops
 from storage.errors import UnknownStreamError
 from storage.gaps import gaps_of
-from storage.key_frames import key_frame_before
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.merging import StreamReader
 from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, StreamCut, StreamInfo, is_internal
 from storage.reading import SegmentReader, SegmentScan
 from storage.records import SegmentRecord, StreamRecord
+from storage.retention.drops import Drops
 from storage.seeking import timeline_of
 
 _FOLLOW_WAIT_S = 1.0

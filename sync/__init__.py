@@ -1,6 +1,6 @@
 """Replication: what the local store holds is brought upstream, each event exactly once, in order, commits whole.
 
-This docstring is the specification of replication; `storage.mirror` has its data, `sync.hub` the protocol to a hub.
+This docstring is the specification of replication; `storage.mirror.unit` has its data, `sync.hub` the protocol to a hub.
 
 Constraints
     One uplink per upstream, one request at a time per uplink. A unit aims at no more than 4 MiB and starts at 1 MiB; it

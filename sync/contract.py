@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from storage.mirror import Holdings, Unit
+from storage.mirror.unit import Holdings, Unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from storage.mirror import Held, Unit
+from storage.mirror.unit import Held, Unit
 from storage.model import StreamInfo
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from storage.mirror import Held, Holdings
+from storage.mirror.unit import Held, Holdings
 
 
 class LinkState(Enum):

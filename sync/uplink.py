@@ -10,8 +10,8 @@ from uuid import UUID
 
 from storage.clock import Clock
 from storage.errors import OriginRefusedError, StorageError
-from storage.mirror import Held, Holdings, Unit
-from storage.mirrored_boots import MOST_BOOTS
+from storage.mirror.boots import MOST_BOOTS
+from storage.mirror.unit import Held, Holdings, Unit
 from storage.model import Append, StreamInfo
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace

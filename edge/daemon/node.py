@@ -29,8 +29,8 @@ from edge.http.server import Server, TcpSite, UnixSite, check_certificate
 from edge.places import host_and_port
 from edge.snapshot import NodeSnapshot, StreamSnapshot
 from storage.clock import Clock
-from storage.forecast import Intake
 from storage.model import StreamConfig
+from storage.retention.forecast import Intake
 from storage.store import SegmentStore
 from storage.trace import Trace
 from sync.hub.client import Credentials, HubUpstream

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from storage.chunks import ChunkFiles
+from storage.bulk.chunks import ChunkFiles
 
 Item = tuple[bytes, bytes]
 

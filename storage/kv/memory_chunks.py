@@ -20,7 +20,7 @@ class Disk(Protocol):
 
 
 class MemoryChunks:
-    """Meets `storage.chunks.ChunkFiles`. It belongs to the twin and outlives the stores opened on it."""
+    """Meets `storage.bulk.chunks.ChunkFiles`. It belongs to the twin and outlives the stores opened on it."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk

@@ -28,8 +28,8 @@ from rocksdict import (
 )
 
 from storage.block import MAGIC as BLOCK_MAGIC
+from storage.bulk.chunks import ChunkDirectory
 from storage.chain import COMMIT_MAGIC, GAP_MAGIC
-from storage.chunks import ChunkDirectory
 from storage.codec import SEAL_FORMAT
 from storage.errors import (
     DamagedBlockError,

@@ -15,7 +15,7 @@ from storage.errors import (
     StoreFullError,
     TooLargeError,
 )
-from storage.mirror import Holdings, Unit
+from storage.mirror.unit import Holdings, Unit
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
 from sync.contract import BusyError, DivergedError, Hello, RefusedError, SyncError, UnreachableError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from storage.boots import Boot
-from storage.mirror import Entry, Held, HeldSegment, Holdings, Part, Unit
+from storage.mirror.unit import Entry, Held, HeldSegment, Holdings, Part, Unit
 from sync.contract import Hello
 from sync.hub.envelope import Kind, WireError, seal, unseal
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage import Append, Event, FakeClock, Frame, Gap, GapReason, SegmentStore
-from storage.bulk import BulkWrites
+from storage.bulk.writes import BulkWrites
 from storage.errors import DamagedBlockError, RangeGoneError, StoreFailedError, TooLargeError
 from storage.kv.contract import Batch
 from storage.kv.memory import MemoryTwin

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from storage import Gap, GapReason, SegmentStore
-from storage.chunks import ChunkRecord
+from storage.bulk.chunks import ChunkRecord
 from storage.kv.memory import MemoryTwin
 from tests.storage.footage import append, filled, payloads, picture
 

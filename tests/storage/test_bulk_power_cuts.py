@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from storage import Append, FakeClock, Frame, Position, SegmentStore, StreamConfig, Ticket, bulk
+from storage import Append, FakeClock, Frame, Position, SegmentStore, StreamConfig, Ticket
+from storage.bulk.writes import BulkWrites
 from storage.errors import StoreBusyError
 from storage.kv.memory import MemoryTwin
 from storage.trace import Trace
@@ -229,10 +230,10 @@ def test_many_power_cuts_cost_nothing_that_was_acknowledged() -> None:
 
 @pytest.mark.parametrize("broken", ["unsynced", "late"])
 def test_pointing_to_what_is_not_durable_is_caught(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    def persist(self: bulk.BulkWrites, chunks: object, trace: Trace) -> None:
+    def persist(self: BulkWrites, chunks: object, trace: Trace) -> None:
         for number, offset, raw in self._writes[: None if broken == "unsynced" else -1]:
             chunks.write(number, offset, raw)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(bulk.BulkWrites, "persist", persist)
+    monkeypatch.setattr(BulkWrites, "persist", persist)
     with pytest.raises(AssertionError):
         run(range(10), 100)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage import Append, Frame, Gap, SegmentStore, StreamConfig, Ticket
-from storage.chunks import MAX_OPEN_FILES, ChunkDirectory, ChunkFiles
+from storage.bulk.chunks import MAX_OPEN_FILES, ChunkDirectory, ChunkFiles
 from storage.errors import DamagedBlockError, StoreFullError
 from storage.kv.logs import log_files
 from storage.kv.memory import MemoryTwin

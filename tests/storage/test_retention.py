@@ -234,7 +234,7 @@ def test_a_mirrored_stream_is_not_older_than_the_hub_knows(clock: FakeClock) -> 
 
 
 def test_a_generation_that_is_mostly_dead_gives_its_space_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.compacting.KEYS_AT_ONCE", 20)
+    monkeypatch.setattr("storage.retention.compacting.KEYS_AT_ONCE", 20)
     chance = random.Random(1)
     family = "telemetry-00000001"
     with SegmentStore.open(tmp_path / "store") as store:

@@ -10,7 +10,7 @@ from storage import FakeClock, Gap, GapReason, SegmentStore, StreamConfig, commi
 from storage.keys import SegmentKey
 from storage.kv.contract import Batch, Item
 from storage.kv.memory import MemoryTwin
-from storage.mirror import Held
+from storage.mirror.unit import Held
 from tests.storage.conftest import Reopen
 from tests.storage.test_truncation import fill
 

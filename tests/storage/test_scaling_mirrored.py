@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from storage import Append, Frame, SegmentStore, committer
 from storage.kv.memory import MemoryTwin
-from storage.mirror import Unit
+from storage.mirror.unit import Unit
 from storage.model import KeyRange, SegmentInfo
 
 KEYS = [f"pump-{number}" for number in range(8)]

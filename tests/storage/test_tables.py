@@ -8,7 +8,7 @@ import pytest
 
 from storage import Append, Frame, SegmentStore, StreamConfig, StreamInfo
 from storage.errors import ConditionFailedError, InvalidNameError, OriginRefusedError, StorageError, TooLargeError
-from storage.mirror import Unit
+from storage.mirror.unit import Unit
 from storage.state import RevisionedStream
 from storage.state import table as tables
 from sync.streams import selector

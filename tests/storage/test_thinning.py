@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage import Append, Frame, GapReason, SegmentStore, StreamConfig, Ticket, committer
-from storage.thinning import MOST_LEVELS, Thinning, thinnable
+from storage.retention.thinning import MOST_LEVELS, Thinning, thinnable
 from tests.storage.test_retiring import replicate
 
 THIN = StreamConfig(when_full="thin")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from storage.boots import Boot
-from storage.mirror import Entry, Held, Holdings, Part, Unit
+from storage.mirror.unit import Entry, Held, Holdings, Part, Unit
 from sync.contract import Hello
 
 U32 = st.integers(0, (1 << 32) - 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from storage.mirror import Holdings, Unit
+from storage.mirror.unit import Holdings, Unit
 from sync.contract import Hello
 from sync.hub.envelope import HEADER_BYTES, MAX_HELLO_BYTES, MAX_UNIT_BYTES, Kind, WireError, WireVersionError, seal
 from sync.hub.wire import (

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from storage import entry
 from storage.catalog import Catalog
 from storage.chain import GAP
-from storage.drops import Dropped, Drops, Edit
 from storage.errors import ConditionFailedError, DamagedBlockError
 from storage.group import Group
 from storage.keys import SegmentKey
@@ -20,6 +19,7 @@ from storage.kv.contract import KeyValueStore
 from storage.model import Position
 from storage.reading import SegmentScan
 from storage.records import SegmentRecord, StreamRecord
+from storage.retention.drops import Dropped, Drops, Edit
 
 
 @dataclass(frozen=True, slots=True)

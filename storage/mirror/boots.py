@@ -11,7 +11,7 @@ from storage.boots import Boot
 from storage.catalog import Catalog
 from storage.errors import ConditionFailedError, OriginRefusedError
 from storage.group import Group
-from storage.mirror import Unit
+from storage.mirror.unit import Unit
 
 MOST_BOOTS = 1000
 """A unit carries so many boots, and those of the commit that goes beyond it."""

@@ -18,7 +18,7 @@ from storage.catalog import Catalog
 from storage.chain import BLOCK, GAP, LAYOUT, UNKNOWN_EVENTS, ChainEntry, CommitRecord, GapRecord
 from storage.errors import DamagedBlockError
 from storage.kv.contract import KeyValueStore
-from storage.mirror import Entry, Held
+from storage.mirror.unit import Entry, Held
 from storage.model import GapReason
 from storage.reading import SegmentScan
 from storage.records import SegmentLayout, StreamRecord

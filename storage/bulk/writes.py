@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from storage import block
+from storage.bulk.chunks import ChunkFiles, ChunkRecord
 from storage.catalog import Catalog, Changes
-from storage.chunks import ChunkFiles, ChunkRecord
 from storage.errors import StorageError
 from storage.keys import SegmentKey
 from storage.pointer import InChunk, Inline, KeyFrame, Pointer

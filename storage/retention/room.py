@@ -2,7 +2,7 @@
 
 First what nobody can miss: generations that hold nothing any more, and the chain as far as no upstream needs it. Then
 by priority, the smaller number first; within it streams that are `drop-oldest` or `thin` before those that `block`; then
-the oldest (of `thin` streams it is thinned first: `storage.thinning`). A generation goes whole, with all that its
+the oldest (of `thin` streams it is thinned first: `storage.retention.thinning`). A generation goes whole, with all that its
 streams have in it. A bulk stream gives up its oldest chunk, with the rest of the commit that the chunk ends in; it is
 not thinned. A stream that blocks gives up only what every upstream that wants it has confirmed and every consumer has
 read, and nothing where no upstream wants it; one of kind `state` gives up nothing. So with `block` nothing that was
@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from storage import drops, entry
+from storage import entry
+from storage.bulk.chunks import ChunkRecord
 from storage.catalog import Catalog
-from storage.chunks import ChunkRecord
 from storage.errors import DamagedBlockError
-from storage.forecast import Outlook
 from storage.generations import Generations, holds_pointers, policy_of
 from storage.group import Group
 from storage.keys import SegmentKey
@@ -26,10 +25,12 @@ from storage.kv.contract import KeyValueStore
 from storage.model import STATE, Receipt, StreamConfig
 from storage.reading import SegmentScan
 from storage.records import FamilyRecord
-from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
-from storage.thinning import Thinning, thinnable
+from storage.retention import drops
+from storage.retention.forecast import Outlook
+from storage.retention.retiring import dead_chain, dead_generations, needed_from, take_gone
+from storage.retention.thinning import Thinning, thinnable
+from storage.retention.truncating import Cut, commit_start, measure, take_cuts
 from storage.ticket import Ticket
-from storage.truncating import Cut, commit_start, measure, take_cuts
 
 MOST_AT_ONCE = 4
 """Generations and chunks given up in one commit."""

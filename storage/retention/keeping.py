@@ -16,8 +16,8 @@ from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.reading import SegmentScan
 from storage.records import StreamRecord
+from storage.retention.truncating import commit_start
 from storage.seeking import first_where, head_before
-from storage.truncating import commit_start
 
 
 def cut_by_age(scan: SegmentScan, timeline: Timeline, max_age_ns: int, clock: Clock | None) -> int:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from storage import drops
-from storage.budget import DiskBudget, Sizes
 from storage.catalog import Catalog
 from storage.clock import Clock
 from storage.committer import Committer
-from storage.compacting import WORTH_BYTES, Compactor
 from storage.errors import ConditionFailedError, StoreFullError
-from storage.forecast import Outlook
 from storage.group import Group
-from storage.keeping import cut_by_age, cut_by_bytes, live_bytes, sent_before
 from storage.kv.contract import KeyValueStore
 from storage.model import Position, Receipt, RetentionPolicy
 from storage.reading import SegmentScan
 from storage.records import FamilyRecord, StreamRecord
-from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
-from storage.room import Bounds, Room
+from storage.retention import drops
+from storage.retention.budget import DiskBudget, Sizes
+from storage.retention.compacting import WORTH_BYTES, Compactor
+from storage.retention.forecast import Outlook
+from storage.retention.keeping import cut_by_age, cut_by_bytes, live_bytes, sent_before
+from storage.retention.retiring import dead_chain, dead_generations, needed_from, take_gone
+from storage.retention.room import Bounds, Room
+from storage.retention.truncating import Cut, commit_start, cuts_of, measure, take_cuts
 from storage.seeking import timeline_of
 from storage.ticket import Ticket
-from storage.truncating import Cut, commit_start, cuts_of, measure, take_cuts
 
 STREAMS_AT_ONCE = 50
 """Streams with a policy that one step looks at."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from storage import block, entry
 from storage.block import BlockHeader
-from storage.bulk import pointer_to
+from storage.bulk.chunks import ChunkRecord
+from storage.bulk.writes import pointer_to
 from storage.catalog import Catalog
 from storage.chain import ChainEntry
-from storage.chunks import ChunkRecord
 from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
