@@ -2,8 +2,9 @@
 
 An event is `{"stream", "position", "next", "time_ns", "key", "writer", "number", "content_type", "payload"}`, with
 `payload_base64` in place of `payload` where the bytes are not UTF-8, and `headers`, a list of pairs, where it has any
-(a header value that is not UTF-8 is `{"base64": …}`). A gap is `{"stream", "position", "next", "gap": {"reason",
-"events", "detail"}}`.
+(a header value that is not UTF-8 is `{"base64": …}`). `"time_uncertain": true` is there where the clock was never trusted
+in the boot that the event was captured in, so that its time is a guess between its neighbours.
+A gap is `{"stream", "position", "next", "gap": {"reason", "events", "detail"}}`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def event_line(item: Event | Gap) -> Line:
         line["payload"] = item.payload.decode()
     except UnicodeDecodeError:
         line["payload_base64"] = base64.b64encode(item.payload).decode()
+    if item.uncertain:
+        line["time_uncertain"] = True
     if item.headers:
         line["headers"] = [[name, _header(value)] for name, value in item.headers]
     return line
@@ -67,6 +70,7 @@ def parse_event(line: Mapping[str, object]) -> Event | Gap:
         content_type=_text(line, "content_type"),
         headers=_headers(line.get("headers", [])),
         payload=payload_of(line),
+        uncertain=line.get("time_uncertain") is True,
     )
 
 

@@ -3,11 +3,11 @@
 This docstring is the specification of what is on disk and how it is written, read and recovered.
 
 Constraints
-    An event is at most 8 MiB, one submission 64 MiB, a routing key 1,024 bytes, a name 255 bytes. A store has one
-    process that writes (lock file); reads never block the writer and see only what is durable. A stream remembers
-    10,000 writers by number; above that the one silent longest is forgotten. A generation is rolled at 64 MiB, the
-    write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk limit (at least 16 MiB)
-    both are at most a 32nd of it.
+    An event is at most 8 MiB (in a bulk stream 64 MiB), one submission 64 MiB, a routing key 1,024 bytes, a name 255
+    bytes. A store has one process that writes (lock file); reads never block the writer and see only what is durable.
+    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. A generation is
+    rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk
+    limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of 32 MiB.
 
 Files
     `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is
@@ -15,6 +15,7 @@ Files
     `REPAIR`        there while what a repair put aside is not yet back in its place: the number of the folder
     `LOCK`          locked while open, holds the process id
     `db/`           RocksDB
+    `chunks/N.chunk`    blocks of bulk streams, one behind the other and nothing between them
     `aside/N/`      logs, and engine files, found damaged at opening N, kept for salvage by hand; the newest two are kept
 
 Identity
@@ -27,22 +28,25 @@ Families (column families of RocksDB, flushed together: atomic flush)
                     all of it (`storage.codec.seal`). One that is damaged is followed by a fresh one at opening.
     `default`       empty; in the code, the name of the two together
     `chain-N`       generations of the commit chain: commit number (u64) -> commit record
-    `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block or gap record
+    `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block, gap record or pointer
     A generation covers a stretch of bytes and is dropped whole. One of the data holds the streams of one retention class
     (policy when full, priority); their numbers are not used twice. All integers in keys are big endian.
 
 Tables, by first byte of the key
     `N`             node: store UUID, opening, first commit whose log has not been verified to be whole, first commit
-                    that the chain still holds, highest number of a generation that was given up
-    `S` + name      stream: number (u32), incarnation, configuration, origin, its segments' key ranges and epochs
-    `G` + segment   segment: state, start, length, events, checksum of its newest block, last commit, gaps
+                    that the chain still holds, highest numbers of a generation and of a chunk that were given up
+    `S` + name      stream: number (u32), incarnation, configuration, origin; of its segments key range, epoch, the commits
+                    that opened and sealed them
+    `G` + segment   segment: start, length, events, checksum of its newest block, last commit, gaps
     `I` + segment + generation    the first offset of the segment in that generation
     `W` + stream + writer id      the writer's last event number
     `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to; tables as well
-    `B` + boot id   a boot: its place in order and the offset from its clock to wall time
-    `M` + node      mirror: which store, and which opening of it, may speak for a node
+    `B` + store + boot id   a boot in which a store was written, ours or a mirrored one: its place in order, from which to
+                    which reading of its clock it is known to have run, its offset to wall time, and whether that is trusted
+    `M` + node      mirror: which store, and which opening of it, may speak for a node; up to which commit its boots are held
     `T` + stream    mirrored streams: the origin's commit up to which all is held
     `F` + family    a generation: kind, number, first commit, retention class, how often it was thinned
+    `K` + chunk     a chunk: its segment, the offsets that it is for, the bytes of it that pointers name, sealed
     `D` + stream    what was given up: events, bytes and unsent events by reason; what is gone below each segment's start
 
 Blocks (`storage.block`)
@@ -54,7 +58,23 @@ Blocks (`storage.block`)
 Frames (`storage.frame`)
     One or more events that share routing key, content type, headers and writer, with the boot-clock time of capture.
     An event's position is its frame's offset and its place in the frame. Appends of one commit that follow each other
-    and share these are put into one frame.
+    and share these are put into one frame. One may say that its first event is a key frame.
+
+Bulk (`storage.bulk`, `storage.pointer`)
+    The blocks of a stream of kind `bulk` lie in chunk files; under the segment's offset lies a pointer, which says all
+    that a segment asks of an entry, and where in the block key frames are. A segment has one open chunk, and a chunk is of
+    one segment. A commit's blocks are appended and synced, with the names of new files, before its batch is written; a
+    write that was refused is repeated at the same place of the file. A truncation that passes a chunk's last offset
+    removes its record in the same commit, and the file is unlinked once that is durable. To a hub goes the pointer with
+    the block behind it; the hub puts the block into a chunk of its own.
+
+Scaling (`storage.scaling`, `storage.cuts`, `storage.merging`)
+    The open segments of a stream share out its key space. A scale seals some of them and opens others for the same keys in
+    a new epoch, in one commit, which the chain notes; sealing the stream opens none. Writers' numbers count per stream, so
+    they hold across. What is durable of a stream is in one order, by commit and within a commit by segment, which is
+    the order of each key, and in which it is read. So a position says where its reader stands in every segment; a StreamCut
+    says it segment by segment, and also where what stood before a position was given up. A mirrored stream gets its
+    segments with the commits that changed them.
 
 Commits (`storage.chain`)
     Everything that one group of appends changes moves in one write batch, numbered, with no hole in the numbers. The
@@ -71,6 +91,12 @@ Write path
     A write refused by a stall or a full disk is tried again, the same bytes under the same number, at the next
     `commit()`. A failed sync closes the store to writes: nothing after it may be called durable until it is reopened.
 
+State (`storage.state`)
+    Streams below `_system/` are the store's own: of kind `state`, of one segment, not shown and not mirrored unless
+    asked for. A conditional append (`Append.expected_length`) is judged when its commit is built, in the order of
+    submission, so one of any number wins. Tables are cursors with a version. State lies in generations of its own class
+    and is never given up. Reader groups (`storage.readers`) are such a state, and bound what retention may take.
+
 Giving up (`storage.retention`)
     Truncation moves a segment's start to the first entry of a commit, so never into an entry or a transaction. Offsets
     never shift. What is given up is counted (`D`); a read below the start is told once, and an upstream that did not hold
@@ -81,15 +107,18 @@ Giving up (`storage.retention`)
     is mostly dead and can't go, what is dead is deleted and the family compacted. Nothing rests on any of that being
     absent: what a repair brings back lies below a segment's start or before the chain's first commit.
 
-The disk limit (`storage.budget`, `storage.room`)
+The disk limit (`storage.retention`)
     Before a commit is written, all that can be on disk until the next measurement is bounded: what is there, what the log
     holds once more (a flush), the commit twice, a slack. Where that exceeds the limit, streams give up by policy and
     priority in a commit of its own, which the slack has room for; where none may, commits wait and say why.
 
-State (`storage.state`)
-    Streams below `_system/` are the store's own: of kind `state`, of one segment, not shown and not mirrored unless
-    asked for. A conditional append (`Append.expected_length`) is judged when its commit is built, in the order of
-    submission, so one of any number wins. Tables are cursors with a version.
+Time (`storage.boots`, `storage.seeking`)
+    Order is by offset. What is stored are readings of the boot clock; a boot's offset to wall time is written when the
+    boot is first seen, when its clock is first trusted and when it steps by more than 0.5 s, and applies to all of the
+    boot. A clock that is not trusted never overrides one that was. A boot that was never trusted is placed between its
+    neighbours, those of the same store, and its events are uncertain. A read by time begins at the first event, by offset,
+    that was captured since. An opening notes of the boot before it the newest reading that the chain holds. Retention counts
+    how long the machine is known to have run since: no wall clock makes anything expire.
 
 Opening
     1. FORMAT is checked, the lock taken.
@@ -105,7 +134,10 @@ Opening
     5. Both copies of the tables are read whole and merged; one that does not hold the merge is made again.
     6. Where commit records can't be read otherwise, the chain begins behind them: upstreams are brought what they wrote
        out of the segments. A bad block in a table file of the data is read around: reads, checks and upstreams see a gap.
-    7. The next opening number is committed.
+    7. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
+       the record was lost and is made again; anything else is cut off, a file of nothing else unlinked. A chunk that is
+       missing or shorter than its record is told with the range lost, and gets nothing more; its pointers read as gaps.
+    8. The next opening number is committed.
 """
 
 from storage.clock import Clock, FakeClock, SystemClock
@@ -115,6 +147,7 @@ from storage.model import (
     Frame,
     Gap,
     GapReason,
+    KeyRange,
     Position,
     Receipt,
     RetentionPolicy,
@@ -137,6 +170,7 @@ __all__ = [
     "Frame",
     "Gap",
     "GapReason",
+    "KeyRange",
     "Position",
     "Receipt",
     "RetentionPolicy",

@@ -6,195 +6,24 @@ that looks at any moment sees what is durable, and nothing of what is not yet.
 
 from __future__ import annotations
 
-import json
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from storage import keys
+from storage.boots import Boot, Timeline, decode_boot, encode_boot
+from storage.bulk.chunks import ChunkRecord
 from storage.codec import unseal
-from storage.drops import Drops
 from storage.errors import DamagedBlockError
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.mirror import Boot
-from storage.model import KeyRange, SegmentState, StreamConfig
+from storage.records import FamilyRecord, MirrorRecord, NodeRecord, SegmentRecord, StreamRecord
+from storage.retention.drops import Drops
 
-_SEGMENT = struct.Struct(">BQQQIQI")
 _WRITER = struct.Struct(">Q")
 _U64 = struct.Struct(">Q")
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentLayout:
-    """A segment's place in its stream: set when it is opened, never changed."""
-
-    segment: int
-    epoch: int
-    keys: KeyRange
-
-
-@dataclass(frozen=True, slots=True)
-class StreamRecord:
-    """A stream. `origin` is the node it is mirrored from and the name it has there, None for our own."""
-
-    number: int
-    name: str
-    incarnation: UUID
-    config: StreamConfig
-    origin: tuple[str, str] | None
-    layout: tuple[SegmentLayout, ...]
-
-    def encode(self) -> bytes:
-        return json.dumps(
-            {
-                "number": self.number,
-                "incarnation": self.incarnation.hex,
-                "config": json.loads(self.config.to_json()),
-                "origin": self.origin,
-                "layout": [[s.segment, s.epoch, s.keys.low, s.keys.high] for s in self.layout],
-            }
-        ).encode()
-
-    @staticmethod
-    def decode(name: str, raw: bytes) -> StreamRecord:
-        loaded = json.loads(raw)
-        origin = loaded["origin"]
-        return StreamRecord(
-            loaded["number"],
-            name,
-            UUID(loaded["incarnation"]),
-            StreamConfig.from_json(json.dumps(loaded["config"]).encode()),
-            None if origin is None else (origin[0], origin[1]),
-            tuple(SegmentLayout(s, e, KeyRange(low, high)) for s, e, low, high in loaded["layout"]),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRecord:
-    """A segment as a commit left it. `start` and `length` are offsets: bytes [start, length) are there or are gaps."""
-
-    state: SegmentState = SegmentState.OPEN
-    start: int = 0
-    length: int = 0
-    events: int = 0
-    checksum: int = 0
-    last_commit: int = 0
-    gaps: int = 0
-
-    def encode(self) -> bytes:
-        return _SEGMENT.pack(
-            self.state.value, self.start, self.length, self.events, self.checksum, self.last_commit, self.gaps
-        )
-
-    @staticmethod
-    def decode(raw: bytes) -> SegmentRecord:
-        state, *rest = _SEGMENT.unpack(raw)
-        return SegmentRecord(SegmentState(state), *rest)
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyRecord:
-    """A generation. `first` is the first commit that wrote to it, `group` the retention class of its streams.
-
-    `thinned` counts how often every second block of it was given up.
-    """
-
-    kind: str
-    number: int
-    first: int
-    group: str = ""
-    thinned: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}-{self.number:08d}"
-
-    def encode(self) -> bytes:
-        return json.dumps(
-            {
-                "kind": self.kind,
-                "number": self.number,
-                "first": self.first,
-                "group": self.group,
-                "thinned": self.thinned,
-            }
-        ).encode()
-
-    @staticmethod
-    def decode(raw: bytes) -> FamilyRecord:
-        loaded = json.loads(raw)
-        return FamilyRecord(
-            loaded["kind"], loaded["number"], loaded["first"], loaded.get("group", ""), loaded.get("thinned", 0)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorRecord:
-    """The store, and its newest opening, that may speak for a node."""
-
-    store: UUID
-    opening: int
-
-    def encode(self) -> bytes:
-        return json.dumps({"store": self.store.hex, "opening": self.opening}).encode()
-
-    @staticmethod
-    def decode(raw: bytes) -> MirrorRecord:
-        loaded = json.loads(raw)
-        return MirrorRecord(UUID(loaded["store"]), loaded["opening"])
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
-    """The store itself. `verified` is the last commit whose record is known to lie outside of any log.
-
-    `chain` is the first commit that the chain still holds without a hole, `generation` the highest number of a telemetry
-    generation that was given up: numbers are not used twice.
-    """
-
-    store: UUID
-    opening: int
-    verified: int
-    chain: int = 0
-    generation: int = 0
-
-    def encode(self) -> bytes:
-        return json.dumps(
-            {
-                "store": self.store.hex,
-                "opening": self.opening,
-                "verified": self.verified,
-                "chain": self.chain,
-                "generation": self.generation,
-            }
-        ).encode()
-
-    @staticmethod
-    def decode(raw: bytes) -> NodeRecord:
-        loaded = json.loads(raw)
-        return NodeRecord(
-            UUID(loaded["store"]),
-            loaded["opening"],
-            loaded["verified"],
-            loaded.get("chain", 0),
-            loaded.get("generation", 0),
-        )
-
-
-def encode_boot(boot: Boot) -> bytes:
-    return json.dumps({"number": boot.number, "wall_offset_ns": boot.wall_offset_ns}).encode()
-
-
-def decode_boot(boot_id: UUID, raw: bytes) -> Boot:
-    loaded = json.loads(raw)
-    return Boot(boot_id, loaded["number"], loaded["wall_offset_ns"])
-
-
-def encode_number(number: int) -> bytes:
-    return _U64.pack(number)
 
 
 @dataclass(slots=True)
@@ -207,11 +36,13 @@ class Changes:
     writers: dict[tuple[int, str], int] = field(default_factory=dict)
     forgotten: list[tuple[int, str]] = field(default_factory=list)
     cursors: dict[str, bytes] = field(default_factory=dict)
-    boots: dict[UUID, Boot] = field(default_factory=dict)
+    boots: dict[tuple[UUID, UUID], Boot] = field(default_factory=dict)
     mirrors: dict[str, MirrorRecord] = field(default_factory=dict)
     throughs: dict[int, int] = field(default_factory=dict)
     families: dict[str, FamilyRecord] = field(default_factory=dict)
     drops: dict[int, Drops] = field(default_factory=dict)
+    chunks: dict[int, ChunkRecord] = field(default_factory=dict)
+    gone_chunks: list[int] = field(default_factory=list)
     gone_families: list[FamilyRecord] = field(default_factory=list)
     gone_starts: list[tuple[SegmentKey, int]] = field(default_factory=list)
     node: NodeRecord | None = None
@@ -228,8 +59,8 @@ class Changes:
             yield keys.writer(stream_number, writer), _WRITER.pack(last)
         for name, state in self.cursors.items():
             yield keys.cursor(name), state
-        for boot_id, boot in self.boots.items():
-            yield keys.boot(boot_id), encode_boot(boot)
+        for boot in self.boots.values():
+            yield keys.boot(boot.store, boot.id), encode_boot(boot)
         for node, mirror in self.mirrors.items():
             yield keys.mirror(node), mirror.encode()
         for stream_number, commit in self.throughs.items():
@@ -238,6 +69,8 @@ class Changes:
             yield keys.family(name), family.encode()
         for stream_number, drops in self.drops.items():
             yield keys.drops(stream_number), drops.encode()
+        for number, chunk in self.chunks.items():
+            yield keys.chunk(number), chunk.encode()
         if self.node is not None:
             yield keys.NODE, self.node.encode()
 
@@ -249,6 +82,8 @@ class Changes:
             yield keys.family(family.name)
         for segment, generation in self.gone_starts:
             yield keys.segment_start(segment, generation)
+        for number in self.gone_chunks:
+            yield keys.chunk(number)
 
 
 class Catalog:
@@ -261,16 +96,24 @@ class Catalog:
         self.segments: dict[SegmentKey, SegmentRecord] = {}
         self.writers: dict[int, dict[str, int]] = {}
         self.cursors: dict[str, bytes] = {}
-        self.boots: dict[UUID, Boot] = {}
+        self.timelines: dict[UUID, Timeline] = {}
         self.mirrors: dict[str, MirrorRecord] = {}
         self.throughs: dict[int, int] = {}
         self.families: dict[str, FamilyRecord] = {}
         self.drops: dict[int, Drops] = {}
+        self.chunks: dict[int, ChunkRecord] = {}
+        self.newest_chunk = 0
+        """The highest number of a chunk that there ever was."""
+        self._chunks_of: dict[SegmentKey, dict[int, ChunkRecord]] = {}
+        self.version = 0
+        """Odd while a commit is being taken over: what was read of several records meanwhile may not belong together."""
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
         self.newest_commit = 0
         """The newest commit that wrote a table entry, as of loading."""
         self.damage: list[str] = []
         """Table entries that did not check, as of loading."""
+        self._held: dict[int, set[SegmentKey]] = {}
+        """The segments of each generation."""
 
     @staticmethod
     def load(kv: KeyValueStore) -> Catalog:
@@ -300,6 +143,13 @@ class Catalog:
 
     def apply(self, changes: Changes) -> None:
         """Take over what a commit made durable."""
+        self.version += 1
+        try:
+            self._apply(changes)
+        finally:
+            self.version += 1
+
+    def _apply(self, changes: Changes) -> None:
         for name, stream in changes.streams.items():
             self.streams[name] = stream
             self.by_number[stream.number] = stream
@@ -307,6 +157,7 @@ class Catalog:
         for (segment, generation), start in changes.segment_starts.items():
             starts = self._starts.get(segment, [])
             self._starts[segment] = sorted({*(s for s in starts if s[1] != generation), (start, generation)})
+            self._held.setdefault(generation, set()).add(segment)
         for stream_number, writer in changes.forgotten:
             self.writers.get(stream_number, {}).pop(writer, None)
         for (stream_number, writer), last in changes.writers.items():
@@ -314,7 +165,9 @@ class Catalog:
             of_stream.pop(writer, None)
             of_stream[writer] = last
         self.cursors.update(changes.cursors)
-        self.boots.update(changes.boots)
+        for store in {boot.store for boot in changes.boots.values()}:
+            changed = [boot for boot in changes.boots.values() if boot.store == store]
+            self.timelines[store] = self.timelines.get(store, Timeline()).with_boots(changed)
         self.mirrors.update(changes.mirrors)
         self.throughs.update(changes.throughs)
         self.families = {**self.families, **changes.families}
@@ -322,12 +175,17 @@ class Catalog:
             self.families.pop(family.name, None)
         for segment, generation in changes.gone_starts:
             self._starts[segment] = [s for s in self._starts.get(segment, ()) if s[1] != generation]
+            self._held.get(generation, set()).discard(segment)
         self.drops.update(changes.drops)
+        for number, chunk in changes.chunks.items():
+            self.chunks[number] = self._chunks_of.setdefault(chunk.segment, {})[number] = chunk
+            self.newest_chunk = max(self.newest_chunk, number)
+        for number in changes.gone_chunks:
+            if (gone := self.chunks.pop(number, None)) is not None:
+                del self._chunks_of[gone.segment][number]
         if changes.node is not None:
             self.node = changes.node
-
-    def segment_key(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentKey:
-        return SegmentKey(stream.number, layout.segment, layout.epoch)
+            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
 
     def generation_of(self, segment: SegmentKey, offset: int) -> int | None:
         """The telemetry generation that holds the segment's byte at `offset`, None before the first."""
@@ -341,10 +199,15 @@ class Catalog:
         """`(first offset, generation)` of every generation that holds some of the segment, in order."""
         return list(self._starts.get(segment, ()))
 
+    def chunks_of(self, segment: SegmentKey) -> list[ChunkRecord]:
+        """A segment's chunks, the oldest first."""
+        return sorted(self._chunks_of.get(segment, {}).values(), key=lambda chunk: chunk.number)
+
     def segments_in(self, generation: int) -> list[tuple[SegmentKey, int, int]]:
         """`(segment, first offset, offset behind the last)` of everything that a generation holds."""
         found = []
-        for segment, starts in list(self._starts.items()):
+        for segment in sorted(self._held.get(generation, ())):
+            starts = self._starts[segment]
             for index, (first, number) in enumerate(starts):
                 if number == generation:
                     record = self.segments.get(segment, SegmentRecord())
@@ -361,12 +224,17 @@ class Catalog:
         holding = [f for f in self.families.values() if f.kind == "chain" and f.first <= commit]
         return max(holding, key=lambda family: family.number, default=None)
 
-    def boot_numbered(self, boot_id: UUID, wall_offset_ns: int) -> Boot:
-        """The boot of that id with this offset: its old number, or the next one."""
-        known = self.boots.get(boot_id)
-        if known is not None:
-            return replace(known, wall_offset_ns=wall_offset_ns)
-        return Boot(boot_id, 1 + max((boot.number for boot in self.boots.values()), default=0), wall_offset_ns)
+    def store_of(self, stream: StreamRecord) -> UUID | None:
+        """The store whose boots the stream was written in: ours, or that of the node it is mirrored from."""
+        if stream.origin is None:
+            return None if self.node is None else self.node.store
+        mirror = self.mirrors.get(stream.origin[0])
+        return None if mirror is None else mirror.store
+
+    def timeline_of(self, stream: StreamRecord) -> Timeline:
+        """Where the boots in which the stream was written stand in wall time."""
+        store = self.store_of(stream)
+        return Timeline() if store is None else self.timelines.get(store, Timeline())
 
 
 def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
@@ -384,7 +252,8 @@ def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
     elif table == keys.CURSOR:
         changes.cursors[rest.decode()] = payload
     elif table == keys.BOOT:
-        changes.boots[UUID(bytes=rest)] = decode_boot(UUID(bytes=rest), payload)
+        store, boot_id = keys.parse_boot(key)
+        changes.boots[store, boot_id] = decode_boot(store, boot_id, payload)
     elif table == keys.MIRROR:
         changes.mirrors[rest.decode()] = MirrorRecord.decode(payload)
     elif table == keys.THROUGH:
@@ -393,5 +262,7 @@ def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
         changes.families[rest.decode()] = FamilyRecord.decode(payload)
     elif table == keys.DROPS:
         changes.drops[int.from_bytes(rest, "big")] = Drops.decode(payload)
+    elif table == keys.CHUNK:
+        changes.chunks[keys.number(rest)] = ChunkRecord.decode(keys.number(rest), payload)
     elif table == keys.NODE:
         changes.node = NodeRecord.decode(payload)

@@ -2,7 +2,8 @@
 
 Commit record, big endian: magic `ECMT`, format u8, flags u8 (1: a stand-in written by recovery), number u64, previous
 checksum u32, opening u64, boot 16, boot clock i64, wall clock i64, chain checksum u32, entries u32; each entry: stream
-u32, segment u32, epoch u32, kind u8 (1 block, 2 gap, 3 pointer, 4 a gap put in the place of an older entry),
+u32, segment u32, epoch u32, kind u8 (1 block, 2 gap, 3 pointer, 4 a gap put in the place of an older entry,
+5 no entry: the stream was scaled or sealed),
 generation u32, start u64, length u64, events u64, checksum u32 · CRC-32C u32. The chain checksum is the CRC-32C of the
 record up to it and of the entries; a stand-in carries the one that its successor names, so that the chain stays closed.
 
@@ -28,6 +29,7 @@ BLOCK = 1
 GAP = 2
 POINTER = 3
 REPLACED = 4
+LAYOUT = 5
 UNKNOWN_EVENTS = (1 << 64) - 1
 
 _HEAD = struct.Struct(">4sBBQIQ16sqqII")
@@ -64,6 +66,11 @@ class CommitRecord:
     entries: tuple[ChainEntry, ...]
     flags: int = 0
     stand_in_checksum: int = 0
+
+    @property
+    def stored(self) -> tuple[ChainEntry, ...]:
+        """The entries that lie in segments: all but notes of scales."""
+        return tuple(entry for entry in self.entries if entry.kind != LAYOUT)
 
     @property
     def stands_in(self) -> bool:

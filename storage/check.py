@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from storage import block
-from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, CommitRecord, GapRecord
+from storage.entry import head
 from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
+from storage.pointer import MAGIC as POINTER_MAGIC
+from storage.pointer import InChunk, Pointer
 from storage.reading import SegmentScan
+from storage.records import SegmentLayout, SegmentRecord, StreamRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,17 @@ def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> Check
         for layout in stream.layout:
             _SegmentCheck(kv, catalog, stream, layout, store, report, entries).run(writers)
         _check_writers(catalog, stream, writers, report)
+    _check_chunks(kv, catalog, report)
     return report
+
+
+def _check_chunks(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> None:
+    """Every chunk that pointers name is there in full. What is too much, the next opening cuts off."""
+    for number, record in catalog.chunks.items():
+        held = kv.chunks.size(number)
+        if record.size_bytes > (held or 0):
+            what = "is missing" if held is None else f"ends at byte {held}"
+            report.error(f"chunk {number}", f"{what}, {record.size_bytes} bytes of it are named")
 
 
 def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> dict[tuple[SegmentKey, int], int]:
@@ -101,7 +115,7 @@ def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> di
                     report.error(f"commit {number}", "does not follow the commit before it")
                 if record.stands_in:
                     report.note(f"commit {number}", "was damaged, and was mended when the store was opened")
-                for entry in record.entries:
+                for entry in record.stored:
                     entries[SegmentKey(entry.stream, entry.segment, entry.epoch), entry.start] = entry.checksum
                 previous = record
             start = items[-1][0] + b"\0"
@@ -111,10 +125,7 @@ def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> di
 def _check_writers(catalog: Catalog, stream: StreamRecord, found: dict[str, int], report: CheckReport) -> None:
     """A number may only be ahead of the events where some of them are gone."""
     table = catalog.writers.get(stream.number, {})
-    gaps = sum(
-        catalog.segments.get(SegmentKey(stream.number, layout.segment, layout.epoch), SegmentRecord()).gaps
-        for layout in stream.layout
-    )
+    gaps = sum(catalog.segments.get(stream.key(layout), SegmentRecord()).gaps for layout in stream.layout)
     for writer, last in found.items():
         if writer in table and (table[writer] < last or (table[writer] > last and not gaps)):
             report.error(
@@ -129,8 +140,9 @@ class _SegmentCheck:
         self, kv: KeyValueStore, catalog: Catalog, stream: StreamRecord, layout: SegmentLayout, store: UUID,
         report: CheckReport, entries: dict[tuple[SegmentKey, int], int],
     ) -> None:  # fmt: skip
+        self._catalog = catalog
         self._stream = stream
-        self._key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        self._key = stream.key(layout)
         self._scan = SegmentScan(kv, catalog, self._key)
         self._report = report
         self._entries = entries
@@ -167,33 +179,46 @@ class _SegmentCheck:
         try:
             if raw[:4] == GAP_MAGIC:
                 return self._gap(start, GapRecord.decode(raw))
-            header = block.parse_header(raw)
-            frames = block.frames(raw, header)
+            at = head(raw)
+            whole = self._scan.fetch(raw)
+            header = block.parse_header(whole)
+            frames = block.frames(whole, header)
         except DamagedBlockError as error:
             following = self._scan.entries_from(start + 1, limit=1)
             end = following[0][0] if following else self._scan.record.length
             self._report.error(self._where(start, end), str(error))
             self._checksum = self._ordinal = None
             return max(1, end - start)
-        where = self._where(start, start + header.raw_bytes)
-        checksum = block.checksum(raw)
+        where = self._where(start, start + at.length)
+        checksum = at.checksum
         if self._entries.get((self._key, start), checksum) != checksum:
             self._report.error(where, "is not the block that the commit chain names")
-        if self._checksum is not None and header.previous != self._checksum:
+        if self._checksum is not None and at.previous != self._checksum:
             self._report.error(where, "does not follow the block before it")
-        if self._ordinal is not None and header.first_event != self._ordinal:
-            self._report.error(where, f"begins with event {header.first_event}, expected {self._ordinal}")
+        if self._ordinal is not None and at.first_event != self._ordinal:
+            self._report.error(where, f"begins with event {at.first_event}, expected {self._ordinal}")
         if header.incarnation != self._stream.incarnation or (self._store is not None and header.store != self._store):
             self._report.error(where, "belongs to another stream or store")
         events = sum(len(frame.payloads) for frame in frames)
-        if events != header.events:
+        if not events == header.events == at.events or header.raw_bytes != at.length:
             self._report.error(where, f"holds {events} events, its header says {header.events}")
+        self._in_chunk(where, start, raw)
         for span in header.writers:
             writers[span.writer] = span.last
         self._report.blocks += 1
         self._report.events += events
-        self._checksum, self._ordinal = checksum, header.first_event + events
-        return header.raw_bytes
+        self._checksum, self._ordinal = checksum, (at.first_event or 0) + events
+        return at.length
+
+    def _in_chunk(self, where: str, start: int, raw: bytes) -> None:
+        """What lies in a chunk lies in what its record says is named, under the offsets that it says."""
+        place = Pointer.decode(raw).place if raw[:4] == POINTER_MAGIC else None
+        if isinstance(place, InChunk):
+            record = self._catalog.chunks.get(place.chunk)
+            if record is None or record.segment != self._key or place.offset >= record.size_bytes:
+                self._report.error(where, f"lies in chunk {place.chunk}, whose record does not know of it")
+            elif not record.first <= start < record.end:
+                self._report.error(where, f"lies in chunk {place.chunk}, which is for {record.first} to {record.end}")
 
     def _gap(self, start: int, gap: GapRecord) -> int:
         count = "an unknown number of" if gap.events is None else str(gap.events)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
-from storage.budget import DiskBudget, Sizes
-from storage.catalog import Catalog, NodeRecord
+from storage.bulk.chunks import CHUNK_BYTES
+from storage.catalog import Catalog
 from storage.chain import CommitRecord
 from storage.clock import Clock
 from storage.errors import (
@@ -24,6 +24,8 @@ from storage.errors import (
 from storage.generations import Generations
 from storage.group import Group
 from storage.kv.contract import Batch, KeyValueStore
+from storage.records import NodeRecord
+from storage.retention.budget import DiskBudget, Sizes
 from storage.ticket import Ticket
 from storage.trace import Trace
 
@@ -184,7 +186,7 @@ class Committer:
             pending = self._pending or self._build()
             if pending is None or pending.group.empty or pending.written or pending.urgent:
                 return pending
-            missing = self.budget.missing(pending.batch.size_bytes)
+            missing = self.budget.missing(pending.batch.size_bytes, pending.group.bulk.size_bytes)
             if not missing:
                 return pending
             self._put_back(pending)
@@ -234,6 +236,7 @@ class Committer:
             self._catalog, self._clock, store=self._store, opening=self.opening, number=self.last_commit + 1,
             previous=self._last_checksum,
             into=self.generations.begin(self.last_commit + 1, min(GENERATION_BYTES, self.budget.sizes.generation)),
+            chunk_bytes=min(CHUNK_BYTES, self.budget.sizes.generation),
         )  # fmt: skip
         for submission in submissions:
             try:
@@ -284,6 +287,7 @@ class Committer:
     def _persist(self, pending: _Pending) -> bool:
         try:
             if not pending.written:
+                pending.group.bulk.persist(self._kv.chunks, self._trace)
                 self._trace("commit.writing", {"commit": pending.record.number})
                 self._kv.write(pending.batch)
                 pending.written = True
@@ -306,8 +310,9 @@ class Committer:
         self._pending = None
         self.generations.written(pending.batch.puts)
         self._drop_families(group)
+        group.bulk.unlink_given_up(self._kv.chunks, self._trace)
         size = pending.batch.size_bytes
-        self.budget.written(size)
+        self.budget.written(size, group.bulk.size_bytes)
         if not self._settling or self._written_bytes + size - self._settling[-1][1] >= self._settled_bytes // 16:
             self._settling.append((record.number, self._written_bytes))
         self._written_bytes += size

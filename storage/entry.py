@@ -19,7 +19,7 @@ class EntryHead(NamedTuple):
     """An entry without its events. What a gap record can't know is None, its times are 0.
 
     `kind` is the chain's (BLOCK, GAP, POINTER). `length` in bytes of offsets; `commit` is the one that made it visible;
-    `checksum` is what the next entry names as `previous`; `flags` are a pointer's.
+    `checksum` is what the next entry names as `previous`; `flags` are a pointer's. `store` wrote it, where it says which.
     """
 
     kind: int
@@ -34,6 +34,7 @@ class EntryHead(NamedTuple):
     first_captured_ns: int
     last_captured_ns: int
     flags: int = 0
+    store: UUID | None = None
 
 
 def head(raw: bytes) -> EntryHead:
@@ -51,7 +52,7 @@ def head(raw: bytes) -> EntryHead:
     header = block.parse_header(raw)
     return EntryHead(
         BLOCK, header.raw_bytes, header.events, header.commit, block.checksum(raw), header.previous, header.first_event,
-        header.boot, header.appended_ns, header.first_captured_ns, header.last_captured_ns,
+        header.boot, header.appended_ns, header.first_captured_ns, header.last_captured_ns, store=header.store,
     )  # fmt: skip
 
 

@@ -39,6 +39,10 @@ class UnknownStreamError(StorageError):
     """There is no stream of that name."""
 
 
+class StreamSealedError(StorageError):
+    """The stream was sealed: it can be read, and never grows again."""
+
+
 class InvalidNameError(StorageError):
     """A stream, writer or node name that can't be used."""
 
@@ -61,3 +65,7 @@ class OriginRefusedError(StorageError):
 
 class DamagedBlockError(StorageError):
     """A block or record whose checksum does not hold."""
+
+
+class RangeGoneError(StorageError):
+    """Bytes of a segment that were given up, or are a gap."""

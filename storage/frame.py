@@ -1,6 +1,7 @@
 """Event frames: one or more events that share everything but payload and time, as bytes.
 
-Layout, big endian: length u32 (of the whole frame), flags u8, zero u8, key bytes u16, events u32, captured i64 (boot
+Layout, big endian: length u32 (of the whole frame), flags u8 (1: payloads of one length, 2: times are given, 4: its first
+event is a key frame), zero u8, key bytes u16, events u32, captured i64 (boot
 clock, ns, of the first event), writer u16 (place in the block's table of writers + 1, 0: none), content type bytes u16,
 header bytes u32, number u64 (of the first event) · key · content type · headers · payload lengths u32 each (one only if
 all are equal; none for a single event) · capture times i64 each as offsets from the first (only if given) · payloads.
@@ -22,6 +23,7 @@ _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _UNIFORM = 1
 _TIMED = 2
+_KEY_FRAME = 4
 
 FRAME_TARGET_BYTES = 512 << 10
 """A longer run of events is cut into frames of about this size, so that a reader never unpacks much more."""
@@ -57,6 +59,7 @@ def part(frame: Frame, start: int, stop: int) -> Frame:
         times,
         frame.writer,
         None if frame.number is None else frame.number + start,
+        frame.key_frame and start == 0,
     )
 
 
@@ -84,7 +87,7 @@ def encode(frame: Frame, writer_place: int) -> bytes:
     """`frame`, which has its capture time, as bytes. `writer_place` counts from 1 (0: no writer)."""
     payloads = frame.payloads
     count = len(payloads)
-    flags = 0
+    flags = _KEY_FRAME if frame.key_frame else 0
     lengths = b""
     if count > 1:
         sizes = array("I", map(len, payloads))
@@ -136,6 +139,7 @@ class DecodedFrame:
     headers: Headers
     writer_place: int
     number: int
+    key_frame: bool
 
 
 def decode_all(body: bytes) -> list[DecodedFrame]:
@@ -185,16 +189,16 @@ def _decode(body: bytes, at: int) -> DecodedFrame:
         for length in sizes:
             payloads.append(body[cursor : cursor + length])
             cursor += length
-    return DecodedFrame(at, size, payloads, times, key, content_type, headers, place, number)
+    return DecodedFrame(at, size, payloads, times, key, content_type, headers, place, number, bool(flags & _KEY_FRAME))
 
 
-def check_frame(frame: Frame) -> int:
+def check_frame(frame: Frame, max_event_bytes: int = MAX_EVENT_BYTES) -> int:
     """The payload bytes of a frame. Raises TooLargeError, StorageError."""
     if len(frame.routing_key) * 4 > MAX_KEY_BYTES and len(frame.routing_key.encode()) > MAX_KEY_BYTES:
         raise TooLargeError(f"a routing key of {len(frame.routing_key.encode())} bytes: at most {MAX_KEY_BYTES}")
     largest = max(map(len, frame.payloads), default=0)
-    if largest > MAX_EVENT_BYTES:
-        raise TooLargeError(f"an event of {largest} bytes: at most {MAX_EVENT_BYTES}")
+    if largest > max_event_bytes:
+        raise TooLargeError(f"an event of {largest} bytes: at most {max_event_bytes}")
     if frame.times_ns is not None and len(frame.times_ns) != len(frame.payloads):
         raise StorageError(f"{len(frame.times_ns)} capture times for {len(frame.payloads)} events")
     if frame.number is not None and (frame.writer is None or not 0 <= frame.number < 1 << 62):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from storage.catalog import Catalog, StreamRecord
+from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, GapRecord
-from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Gap, Position
 from storage.reading import SegmentScan
+from storage.records import StreamRecord
 
 
 def gaps_of(kv: KeyValueStore, catalog: Catalog, stream: StreamRecord) -> list[Gap]:
     """The gap records of a stream, in order, segment by segment."""
     gaps = []
     for layout in stream.layout:
-        scan = SegmentScan(kv, catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
+        scan = SegmentScan(kv, catalog, stream.key(layout))
         offset = scan.record.start
         while scan.record.gaps and (entries := scan.entries_from(offset)):
             for start, raw in entries:

@@ -9,23 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from storage.catalog import Catalog, FamilyRecord
+from storage.catalog import Catalog
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.model import StreamConfig
+from storage.model import BULK, StreamConfig
+from storage.records import FamilyRecord
 
 MAX_GROUPS = 12
 """So many classes have a generation of their own; what comes after them shares one with streams of the same policy."""
 
+_OF_POINTERS = "bulk/"
+
 
 def group_of(config: StreamConfig) -> str:
-    """The retention class of a stream: what happens when the disk is full, and when."""
-    return f"{config.when_full}/{config.priority}"
+    """The retention class of a stream: what happens when the disk is full, and when.
+
+    Pointers to chunks keep to themselves: giving up a few of them gives up as much as a whole generation of blocks.
+    """
+    policy = f"{config.when_full}/{config.priority}"
+    return _OF_POINTERS + policy if config.kind == BULK else policy
+
+
+def holds_pointers(group: str) -> bool:
+    """Whether it is a class of bulk streams: what they have on disk lies in chunks, and is given up by the chunk."""
+    return group.startswith(_OF_POINTERS)
 
 
 def policy_of(group: str) -> tuple[str, int]:
     """`(when full, priority)` of a class. Of an unknown one, the most careful."""
-    when_full, _, priority = group.rpartition("/")
+    when_full, _, priority = group.removeprefix(_OF_POINTERS).rpartition("/")
     try:
         return when_full or "block", int(priority)
     except ValueError:
@@ -93,7 +105,11 @@ class Generations:
         groups = {family.group for family in self._catalog.families.values() if family.kind == "telemetry"}
         if group in groups or len(groups) < MAX_GROUPS:
             return group
-        alike = [other for other in groups if policy_of(other)[0] == policy_of(group)[0]]
+        alike = [
+            other
+            for other in groups
+            if policy_of(other)[0] == policy_of(group)[0] and holds_pointers(other) == holds_pointers(group)
+        ]
         return max(alike, key=lambda other: policy_of(other)[1], default=group)
 
     def highest(self, kind: str) -> int:

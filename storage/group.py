@@ -11,66 +11,39 @@ from uuid import UUID, uuid4
 
 from storage import block, keys
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
-from storage.catalog import Catalog, Changes, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
-from storage.chain import BLOCK, UNKNOWN_EVENTS, ChainEntry, CommitRecord
+from storage.boots import Boot, Timeline
+from storage.bulk.chunks import CHUNK_BYTES
+from storage.bulk.writes import BulkWrites, chunks_below, pointer_to
+from storage.catalog import Catalog, Changes
+from storage.chain import BLOCK, GAP, POINTER, UNKNOWN_EVENTS, ChainEntry, CommitRecord
 from storage.clock import Clock
 from storage.codec import seal
-from storage.drops import Edit
-from storage.errors import ConditionFailedError, StorageError, UnknownStreamError, WriterNumberGapError
-from storage.frame import FRAME_EVENTS, FRAME_TARGET_BYTES, encode, part, split
+from storage.errors import (
+    ConditionFailedError,
+    StorageError,
+    StreamSealedError,
+    UnknownStreamError,
+    WriterNumberGapError,
+)
+from storage.frame import encode, part, split
 from storage.generations import Into
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch
 from storage.model import (
+    BULK,
     MAX_WRITERS_PER_STREAM,
     Append,
     Frame,
-    KeyRange,
     Position,
     Receipt,
     StreamConfig,
     key_point,
 )
+from storage.pointer import KeyFrame, Pointer
+from storage.records import FIRST_SEGMENT, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
+from storage.retention.drops import Edit
+from storage.runs import Run
 from storage.ticket import Ticket
-
-CLOCK_STEP_NS = 500_000_000
-"""When wall and boot clock have moved this far apart, the boot's offset is written anew."""
-
-
-class _Run:
-    """Events that follow each other and share all but payload and time: they become one frame."""
-
-    __slots__ = ("frame", "payloads", "size_bytes", "times_ns")
-
-    def __init__(self, frame: Frame, now_ns: int) -> None:
-        self.frame = frame
-        self.payloads = list(frame.payloads)
-        self.times_ns = _times(frame, now_ns)
-        self.size_bytes = sum(map(len, frame.payloads))
-
-    def takes(self, frame: Frame) -> bool:
-        """Whether `frame` goes on where this ends."""
-        mine = self.frame
-        return (
-            self.size_bytes < FRAME_TARGET_BYTES
-            and len(self.payloads) < FRAME_EVENTS
-            and mine.routing_key == frame.routing_key
-            and mine.writer == frame.writer
-            and mine.content_type == frame.content_type
-            and mine.headers == frame.headers
-            and (frame.writer is None or (mine.number or 0) + len(self.payloads) == frame.number)
-        )
-
-    def add(self, frame: Frame, now_ns: int) -> None:
-        self.payloads += frame.payloads
-        self.times_ns += _times(frame, now_ns)
-        self.size_bytes += sum(map(len, frame.payloads))
-
-
-def _times(frame: Frame, now_ns: int) -> list[int]:
-    if frame.times_ns is not None:
-        return list(frame.times_ns)
-    return [now_ns if frame.captured_ns is None else frame.captured_ns] * len(frame.payloads)
 
 
 class SegmentBuilder:
@@ -81,11 +54,12 @@ class SegmentBuilder:
         self._stream = stream
         self.key = key
         self.record = record
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._frames: list[bytes] = []
         self._size = 0
         self._events = 0
         self._captured: list[int] = []
+        self._key_frames: list[KeyFrame] = []
         self._writers: dict[str, tuple[int, int, int]] = {}
 
     @property
@@ -113,7 +87,7 @@ class SegmentBuilder:
         self._finish_run()
         if self._size >= BLOCK_TARGET_BYTES:
             self.finish_block()
-        self._run = _Run(frame, self._group.now_ns)
+        self._run = Run(frame, self._group.now_ns)
         return self.record.length + self._size, 0
 
     def _finish_run(self) -> None:
@@ -131,6 +105,8 @@ class SegmentBuilder:
         earliest, latest = min(run.times_ns), max(run.times_ns)
         times = None if earliest == latest else run.times_ns
         raw = encode(run.frame._replace(payloads=run.payloads, captured_ns=earliest, times_ns=times), place)
+        if run.frame.key_frame:
+            self._key_frames.append(KeyFrame(self._size, run.times_ns[0]))
         self._frames.append(raw)
         self._captured += (earliest, latest)
         self._size += len(raw)
@@ -157,8 +133,18 @@ class SegmentBuilder:
             writers=tuple(WriterSpan(name, first, last) for name, (_, first, last) in self._writers.items()),
             body=b"".join(self._frames),
         )
-        self.add_raw(BLOCK, raw, self._size, self._events, block.checksum(raw))
+        if self._stream.config.kind == BULK:
+            self.add_bulk(pointer_to(raw, self._key_frames), raw)
+        else:
+            self.add_raw(BLOCK, raw, self._size, self._events, block.checksum(raw))
+        self._key_frames = []
         self._frames, self._size, self._events, self._captured, self._writers = [], 0, 0, [], {}
+
+    def add_bulk(self, pointer: Pointer, raw: bytes) -> None:
+        """Append a block of bulk: its bytes go to a chunk, the segment gets `pointer`, led there."""
+        place = self._group.bulk.place(self.key, self.record.length, pointer.length, raw)
+        led = replace(pointer, place=place)
+        self.add_raw(POINTER, led.encode(), led.length, led.events, led.checksum)
 
     def add_raw(self, kind: int, raw: bytes, length: int, events: int, checksum: int) -> None:
         """Append a block or gap record as it is. A gap's `checksum` is the one that the next block names."""
@@ -169,7 +155,7 @@ class SegmentBuilder:
             events=self.record.events + (0 if events == UNKNOWN_EVENTS else events),
             checksum=checksum,
             last_commit=self._group.number,
-            gaps=self.record.gaps + (kind != BLOCK),
+            gaps=self.record.gaps + (kind == GAP),
         )
 
 
@@ -195,6 +181,7 @@ class Group:
         number: int,
         previous: int,
         into: Into,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.catalog = catalog
         self.store = store
@@ -205,6 +192,7 @@ class Group:
         self.now_ns = clock.boot_ns()
         self.wall_ns = clock.wall_ns()
         self.changes = Changes()
+        self.bulk = BulkWrites(catalog, self.changes, chunk_bytes)
         self.outcomes: list[tuple[Ticket, Receipt]] = []
         self._previous = previous
         self._entries: list[ChainEntry] = []
@@ -213,21 +201,28 @@ class Group:
         """Families and keys of what lies below its segment's start and takes space."""
         self._blocks: list[tuple[str, bytes, bytes]] = []
         self._builders: dict[SegmentKey, SegmentBuilder] = {}
-        self._label_boot()
+        self._label_boot(clock.trusted())
 
-    def _label_boot(self) -> None:
-        offset = self.wall_ns - self.now_ns
-        known = self.catalog.boots.get(self.boot)
-        if known is None or abs(known.wall_offset_ns - offset) > CLOCK_STEP_NS:
-            self.changes.boots[self.boot] = self.catalog.boot_numbered(self.boot, offset)
+    def _label_boot(self, trusted: bool) -> None:
+        timeline = self.catalog.timelines.get(self.store, Timeline())
+        offset, now_ns = self.wall_ns - self.now_ns, self.now_ns
+        known = timeline.by_id.get(self.boot)
+        fresh = known or Boot(self.store, self.boot, timeline.next_number, now_ns, now_ns, offset)
+        told = fresh.told(now_ns, offset, trusted)
+        if told is not known:
+            self.note_boot(told)
+
+    def note_boot(self, boot: Boot) -> None:
+        """Write down what is known of a boot now, of this machine or of a mirrored one."""
+        self.changes.boots[boot.store, boot.id] = replace(boot, commit=self.number)
 
     @property
     def empty(self) -> bool:
         """Whether nothing of what came in needs writing."""
         changes = self.changes
         tables = (
-            changes.streams, changes.segments, changes.cursors, changes.mirrors, changes.throughs, changes.families,
-            changes.node, changes.drops, changes.gone_families, self.deletions,
+            changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
+            changes.drops, changes.chunks, changes.gone_families, self.deletions, changes.boots,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))
@@ -238,14 +233,24 @@ class Group:
         return self.changes.streams.get(name) or self.catalog.streams.get(name)
 
     def builder(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentBuilder:
-        key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        key = stream.key(layout)
         if key not in self._builders:
             record = self.catalog.segments.get(key, SegmentRecord())
             self._builders[key] = SegmentBuilder(self, stream, key, record)
         return self._builders[key]
 
+    def touch(self, stream: StreamRecord, layout: SegmentLayout) -> None:
+        """Count this commit as one that changed a segment, though it may add nothing to it."""
+        builder = self.builder(stream, layout)
+        builder.finish_block()
+        builder.record = replace(builder.record, last_commit=self.number)
+
+    def put_note(self, note: ChainEntry) -> None:
+        """Name in the chain what is no entry of a segment."""
+        self._entries.append(note)
+
     def length(self, stream: StreamRecord, layout: SegmentLayout) -> int:
-        key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        key = stream.key(layout)
         if key in self._builders:
             return self._builders[key].length
         return self.catalog.segments.get(key, SegmentRecord()).length
@@ -263,7 +268,7 @@ class Group:
         *,
         incarnation: UUID | None = None,
         origin: tuple[str, str] | None = None,
-        layout: tuple[SegmentLayout, ...] = (SegmentLayout(0, 0, KeyRange()),),
+        layout: tuple[SegmentLayout, ...] = (FIRST_SEGMENT,),
     ) -> StreamRecord:
         number = 1 + max((*self.catalog.by_number, *(s.number for s in self.changes.streams.values())), default=0)
         record = StreamRecord(number, name, incarnation or uuid4(), config, origin, layout)
@@ -299,7 +304,8 @@ class Group:
                 f"{append.stream!r} is mirrored from node {stream.origin[0]!r}: only that node writes it"
             )
         if append.expected_length is not None:
-            length = self.length(stream, stream.layout[0])
+            first = append.frames[0].routing_key if append.frames else ""
+            length = self.length(stream, self._route(stream, first))
             if length != append.expected_length:
                 raise ConditionFailedError(f"{append.stream!r} is {length} bytes long, not {append.expected_length}")
         planned = []
@@ -311,10 +317,13 @@ class Group:
 
     @staticmethod
     def _route(stream: StreamRecord, routing_key: str) -> SegmentLayout:
-        if len(stream.layout) == 1:
+        if len(stream.layout) == 1 and stream.layout[0].open:
             return stream.layout[0]
         point = key_point(routing_key)
-        return next(layout for layout in reversed(stream.layout) if point in layout.keys)
+        for layout in reversed(stream.layout):
+            if layout.open and point in layout.keys:
+                return layout
+        raise StreamSealedError(f"{stream.name!r} was sealed: it can be read, and takes nothing more")
 
     def _fresh(self, stream: StreamRecord, frame: Frame, plan: _Plan) -> Frame | None:
         """What of `frame` its writer's numbers say is not stored yet."""
@@ -381,6 +390,8 @@ class Group:
             current = self.changes.segments.get(key) or self.catalog.segments[key]
             start = max(edit.start, current.start)
             self.changes.segments[key] = replace(current, start=start, gaps=current.gaps + edit.gaps)
+            self.changes.gone_chunks += [c.number for c in chunks_below(self.catalog, key, start, self.changes)]
+        self._number_no_chunk_twice()
         self.changes.families.update(self.into.created)
         self._forget_writers()
         record = CommitRecord(
@@ -396,6 +407,11 @@ class Group:
         for key_bytes in self.changes.gone():
             batch.delete(DEFAULT, key_bytes)
         return batch, record
+
+    def _number_no_chunk_twice(self) -> None:
+        node = self.changes.node or self.catalog.node
+        if node is not None and max(self.changes.gone_chunks, default=0) > node.chunk:
+            self.changes.node = replace(node, chunk=max(self.changes.gone_chunks))
 
     def _forget_writers(self) -> None:
         """Keep each stream's table of writers within its bound: those silent longest go first."""

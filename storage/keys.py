@@ -18,6 +18,7 @@ MIRROR = b"M"
 THROUGH = b"T"
 FAMILY = b"F"
 DROPS = b"D"
+CHUNK = b"K"
 
 _SEGMENT = struct.Struct(">III")
 _BLOCK = struct.Struct(">IIIQ")
@@ -82,8 +83,13 @@ def cursor(name: str) -> bytes:
     return CURSOR + name.encode()
 
 
-def boot(boot_id: UUID) -> bytes:
-    return BOOT + boot_id.bytes
+def boot(store: UUID, boot_id: UUID) -> bytes:
+    return BOOT + store.bytes + boot_id.bytes
+
+
+def parse_boot(key: bytes) -> tuple[UUID, UUID]:
+    """The store that was written in the boot, and the boot."""
+    return UUID(bytes=key[1:17]), UUID(bytes=key[17:])
 
 
 def mirror(node: str) -> bytes:
@@ -100,3 +106,12 @@ def drops(stream_number: int) -> bytes:
 
 def family(name: str) -> bytes:
     return FAMILY + name.encode()
+
+
+def chunk(number: int) -> bytes:
+    return CHUNK + _U64.pack(number)
+
+
+def number(rest: bytes) -> int:
+    """The number that is all of a key behind its table's byte."""
+    return int.from_bytes(rest, "big")

@@ -10,22 +10,26 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from storage.drops import Dropped
 from storage.errors import InvalidNameError, StorageError
+from storage.retention.drops import Dropped
 
 MAX_EVENT_BYTES = 8 << 20
-"""One event's payload. The same as Pravega's."""
+"""One event's payload. The same as Pravega's. In a bulk stream it may be as large as a submission."""
 MAX_APPEND_BYTES = 64 << 20
 """One submission: all its payloads together."""
 MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
+MAX_OPEN_SEGMENTS = 1024
+"""Open segments of one stream."""
 MAX_WRITERS_PER_STREAM = 10_000
 """Writers remembered by number. Above it the one that has been silent longest is forgotten."""
 
 INTERNAL = "_system/"
 """Below it lie the streams that the store keeps for itself."""
+BULK = "bulk"
+"""The kind of streams whose blocks lie in chunk files."""
 STATE = "state"
 """The kind of streams that hold state: small, of one segment, kept by whoever compacts them."""
 
@@ -54,8 +58,9 @@ def is_internal(name: str) -> bool:
     return name.startswith(INTERNAL)
 
 
-def check_reserved(name: str, config: StreamConfig) -> None:
-    """Raises InvalidNameError for a name that the store keeps for itself."""
+def check_new_stream(name: str, config: StreamConfig) -> None:
+    """Raises InvalidNameError for what is no stream name, or one that the store keeps for itself."""
+    check_stream_name(name)
     if is_internal(name) and config.kind != STATE:
         raise InvalidNameError(f"{name!r}: names below {INTERNAL} are the store's own; choose another")
 
@@ -166,7 +171,8 @@ class Frame(NamedTuple):
     """One or more events that share everything but their payload and time: what is appended, contiguous, as one.
 
     `captured_ns` and `times_ns` are readings of the boot clock (`Clock.boot_ns`): of the first event, and of each
-    where they differ. `number` is the first event's number under `writer`; the others follow it.
+    where they differ. `number` is the first event's number under `writer`; the others follow it. `key_frame` says that
+    video can be decoded from the first event on.
     """
 
     payloads: Sequence[bytes]
@@ -177,10 +183,15 @@ class Frame(NamedTuple):
     times_ns: Sequence[int] | None = None
     writer: str | None = None
     number: int | None = None
+    key_frame: bool = False
 
 
 class Append(NamedTuple):
-    """Frames for one stream. `expected_length`, where given, must be its open segment's length (conditional append)."""
+    """Frames for one stream.
+
+    `expected_length`, where given, must be the length of the open segment that the first frame's key falls into
+    (conditional append).
+    """
 
     stream: str
     frames: Sequence[Frame]
@@ -200,7 +211,10 @@ class Receipt(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One event as read. `time_ns` is when it was captured, since 1970, by the clock as it is believed now."""
+    """One event as read. `time_ns` is when it was captured, since 1970, by the clock as it is believed now.
+
+    `uncertain`: the clock of that boot was never trusted, so that `time_ns` is only as good as its neighbours bound it.
+    """
 
     stream: str
     position: Position
@@ -212,6 +226,7 @@ class Event(NamedTuple):
     content_type: str
     headers: Headers
     payload: bytes
+    uncertain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +256,33 @@ class RetentionPolicy:
 
 
 @dataclass(frozen=True)
+class ScalingPolicy:
+    """When a stream's segments are split and merged (the rule: `storage.load`).
+
+    `by` is `fixed`, `events` or `bytes`; `target_per_s` the rate that one segment is meant for. `windows_s` are the
+    spans over which rates are averaged, short to long; `cooldown_s` the least time between two scales of a stream.
+    """
+
+    by: str = "fixed"
+    target_per_s: float = 0.0
+    min_segments: int = 1
+    max_segments: int = 16
+    windows_s: tuple[float, float, float] = (10.0, 60.0, 300.0)
+    cooldown_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.by not in ("fixed", "events", "bytes"):
+            raise StorageError(f"a stream scales by {self.by!r}: use fixed, events or bytes")
+        if self.by != "fixed" and self.target_per_s <= 0:
+            raise StorageError(f"scaling by {self.by} needs target_per_s above 0, not {self.target_per_s}")
+        if not 1 <= self.min_segments <= self.max_segments <= MAX_OPEN_SEGMENTS:
+            raise StorageError(
+                f"min_segments {self.min_segments}, max_segments {self.max_segments}: "
+                f"1 <= min <= max <= {MAX_OPEN_SEGMENTS}"
+            )
+
+
+@dataclass(frozen=True)
 class StreamConfig:
     """How a stream is kept. Stored with the stream, mirrored with it.
 
@@ -252,6 +294,7 @@ class StreamConfig:
     kind: str = "telemetry"
     priority: int = 10
     when_full: str = "block"
+    scaling: ScalingPolicy = field(default_factory=ScalingPolicy)
     attributes: dict[str, str] = field(default_factory=dict)
     retention: RetentionPolicy = RetentionPolicy()
 
@@ -264,11 +307,18 @@ class StreamConfig:
         loaded = json.loads(raw)
         if not isinstance(loaded, dict):
             raise StorageError(f"a stream's stored configuration is no object: {raw[:60]!r}")
-        known = {name: value for name, value in loaded.items() if name in {f.name for f in fields(StreamConfig)}}
-        if isinstance(policy := known.get("retention"), dict):
-            names = {f.name for f in fields(RetentionPolicy)}
-            known["retention"] = RetentionPolicy(**{name: value for name, value in policy.items() if name in names})
+        known = _known(StreamConfig, loaded)
+        if isinstance(scaling := known.get("scaling"), dict):
+            windows = tuple(scaling.get("windows_s", ScalingPolicy.windows_s))
+            known["scaling"] = ScalingPolicy(**_known(ScalingPolicy, scaling) | {"windows_s": windows})
+        if isinstance(retention := known.get("retention"), dict):
+            known["retention"] = RetentionPolicy(**_known(RetentionPolicy, retention))
         return StreamConfig(**known)
+
+
+def _known(kind: type, loaded: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {name: value for name, value in loaded.items() if name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +350,7 @@ class SegmentInfo:
 class StreamInfo:
     """A stream as it stands on disk now. `origin` names the node it is mirrored from, None for our own.
 
-    `dropped` is what was given up of it, by reason (`storage.drops`).
+    `dropped` is what was given up of it, by reason (`storage.retention.drops`).
     """
 
     name: str

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from storage.model import Position
+from storage.model import Position, StreamCut
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)\Z")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
-def parse_where(text: str, now_ns: int) -> Position | int | str:
-    """A Position, a time in ns since 1970, or one of the words `head` and `tail`. Raises ValueError with examples.
+def parse_where(text: str, now_ns: int) -> Position | StreamCut | int | str:
+    """A Position, a StreamCut, a time in ns since 1970, or one of the words `head` and `tail`. Raises ValueError with examples.
 
     A time without a zone is local time, as on the technician's watch.
     """
@@ -22,7 +22,7 @@ def parse_where(text: str, now_ns: int) -> Position | int | str:
     if age is not None:
         return now_ns - int(float(age[1]) * _UNIT_S[age[2]] * 1e9)
     if re.match(r"\d+\.\d+:", text):
-        return Position.parse(text)
+        return StreamCut.parse(text) if "," in text else Position.parse(text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from storage import keys
-from storage.catalog import Catalog, FamilyRecord, NodeRecord
+from storage.bulk.orphans import settle_chunks
+from storage.catalog import Catalog
 from storage.chain import CommitRecord
 from storage.clock import Clock
 from storage.committer import Committer
 from storage.errors import DamagedBlockError, StoreDamagedError
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
-from storage.salvage import Salvage
+from storage.records import FamilyRecord, NodeRecord
+from storage.salvage.holes import Salvage
 from storage.ticket import Ticket
 from storage.trace import Trace
 
@@ -51,12 +53,16 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     verified = 0 if last is None else last.number
     committer.opening = opening
     node = replace(catalog.node or NodeRecord(store, 0, 0), store=store, opening=opening, verified=verified)
+    chunks = settle_chunks(kv, catalog)
     adopted = {family.name: family for family in _settle_families(kv, catalog)}
     catalog.families.update(adopted)
 
     def take(group: Group, ticket: Ticket) -> None:
         group.changes.node = node
         group.changes.families.update(adopted)
+        group.changes.chunks.update(chunks.records)
+        group.changes.gone_chunks += chunks.gone
+        _end_last_boot(group, last)
 
     committer.submit(Ticket(committer), take, 0)
     committer.commit()
@@ -64,7 +70,15 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
         committer.refuse_to_open()
     kv.evidence_settled()
     trace("store.opened", {"opening": opening})
-    return Opened(catalog, committer, lines)
+    return Opened(catalog, committer, (*lines, *chunks.lines))
+
+
+def _end_last_boot(group: Group, last: CommitRecord | None) -> None:
+    """A boot that is over ran at least until its newest commit: that bounds it, and costs no write while it runs."""
+    timeline = group.catalog.timelines.get(group.store)
+    boot = None if timeline is None or last is None else timeline.by_id.get(last.boot)
+    if boot is not None and last is not None and boot.id != group.boot and boot.last_ns < last.boot_ns:
+        group.note_boot(replace(boot, last_ns=last.boot_ns))
 
 
 def _settle_families(kv: KeyValueStore, catalog: Catalog) -> list[FamilyRecord]:

@@ -1,22 +1,25 @@
-"""Reading a stream: onward from a position in bounded steps, and finding the position of a moment.
+"""Reading a stream: onward from a position in bounded steps.
 
 Readers look at durable records only. They hold no iterator between steps, so a slow one costs the engine nothing.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable
+from collections import deque
 
-from storage import block, keys
+from storage import block, entry, keys
 from storage.block import BlockHeader
-from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
+from storage.boots import UNKNOWN
+from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, GapRecord
+from storage.entry import head
 from storage.errors import DamagedBlockError
+from storage.fetch import fetch
 from storage.frame import DecodedFrame
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Event, Gap, GapReason, Position
+from storage.records import SegmentLayout, SegmentRecord, StreamRecord
 
 READ_AHEAD_BYTES = 1 << 20
 READ_AHEAD_BLOCKS = 256
@@ -29,6 +32,10 @@ class SegmentScan:
         self._kv = kv
         self._catalog = catalog
         self.key = key
+
+    def fetch(self, raw: bytes) -> bytes:
+        """The block of an entry. Raises DamagedBlockError."""
+        return fetch(self._kv, raw)
 
     @property
     def record(self) -> SegmentRecord:
@@ -63,11 +70,19 @@ class SegmentScan:
         return generations[numbers.index(holding) :] if holding in numbers else generations
 
 
+def _events_in(raw: bytes) -> int | None:
+    """How many events an entry says that it holds, None where it can't."""
+    try:
+        return head(raw).events
+    except DamagedBlockError:
+        return None
+
+
 def _family(generation: int) -> str:
     return f"telemetry-{generation:08d}"
 
 
-class Reader:
+class SegmentReader:
     """Reads one segment of a stream onward. `position` is where the next poll goes on; it may be kept and given again."""
 
     def __init__(
@@ -75,47 +90,98 @@ class Reader:
     ) -> None:
         self._catalog = catalog
         self._stream = stream
-        self._scan = SegmentScan(kv, catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
+        self._scan = SegmentScan(kv, catalog, stream.key(layout))
+        self._entries: deque[tuple[int, bytes]] = deque()
         self._ready: list[Event | Gap] = []
+        self._ready_commit = 0
         self._next_entry: int | None = None
         self.position = position
+        self.bound: int | None = None
+        """Where it ends for now, though more may be durable: set by who reads several segments side by side."""
+
+    def _length(self) -> int:
+        length = self._scan.record.length
+        return length if self.bound is None else min(length, self.bound)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all that is durable was handed out."""
+        return not self._ready and not self._entries and self.position.offset >= self._length()
 
     def poll(self, max_events: int = 1000) -> list[Event | Gap]:
         """Up to `max_events` events and gaps from `position` on, [] at the durable end. One bounded step."""
         if not self._ready:
-            self._ready = self._fetch() or self._fetch()
+            self._fetch()
+            begin = self._next_entry or 0
+            # A pointer is small, what it points to is not.
+            while self._entries and (self._next_entry or 0) - begin < READ_AHEAD_BYTES:
+                self._unpack_next()
+        return self._take(max_events)
+
+    def next_commit(self) -> int | None:
+        """The commit that made visible what comes next; None at the durable end. Fetches where nothing is at hand."""
+        if self._ready:
+            return self._ready_commit
+        self._fetch()
+        if self._ready:
+            return self._ready_commit
+        if not self._entries:
+            return None
+        try:
+            commit = entry.head(self._entries[0][1]).commit
+        except DamagedBlockError:
+            commit = 0
+        self._ready_commit = max(self._ready_commit, commit)
+        return self._ready_commit
+
+    def poll_entry(self, max_events: int = 1000) -> list[Event | Gap]:
+        """The same as `poll`, of the next entry only, which `next_commit` told of."""
+        while not self._ready and self._entries:
+            self._unpack_next()
+        return self._take(max_events)
+
+    def _take(self, max_events: int) -> list[Event | Gap]:
         taken, self._ready = self._ready[:max_events], self._ready[max_events:]
         if taken:
             self.position = taken[-1].next
         return taken
 
-    def _fetch(self) -> list[Event | Gap]:
+    def _fetch(self) -> None:
+        """Get the next entries, where none are at hand; or tell what was given up."""
+        for _ in range(2):
+            if not self._entries and not self._ready:
+                self._fetch_once()
+
+    def _fetch_once(self) -> None:
         record = self._scan.record
         if self.position.offset < record.start:
             here = self.position
             self.position = Position(here.number, here.epoch, record.start)
             self._next_entry = None
-            return [self._given_up(here, self.position)]
-        if self.position.offset >= record.length:
-            return []
+            self._ready = [self._given_up(here, self.position)]
+            return
+        length = self._length()
+        if self.position.offset >= length:
+            return
         if self._next_entry is None:
-            entry = self._scan.entry_at(self.position.offset)
-            self._next_entry = self.position.offset if entry is None else entry[0]
+            found = self._scan.entry_at(self.position.offset)
+            self._next_entry = self.position.offset if found is None else found[0]
         entries = self._scan.entries_from(self._next_entry)
         record = self._scan.record
         if self.position.offset < record.start:
-            return []  # It was given up while this looked: the next step tells.
+            return  # It was given up while this looked: the next step tells.
         if not entries or entries[0][0] > self._next_entry:
             self._next_entry = max(self._next_entry, self.position.offset)
             entries = self._missing(record)
-        ready: list[Event | Gap] = []
-        for start, raw in entries:
-            if start > self._next_entry:
-                break
-            items, end = self._unpack(start, raw)
-            self._next_entry = end
-            ready += items
-        return ready
+        self._entries.extend(item for item in entries if item[0] < length)
+
+    def _unpack_next(self) -> None:
+        start, raw = self._entries.popleft()
+        if start > (self._next_entry or 0):
+            self._entries.clear()  # Nothing is stored in between: the next step tells.
+            return
+        items, self._next_entry = self._unpack(start, raw)
+        self._ready += items
 
     def _given_up(self, here: Position, start: Position) -> Gap:
         drops = self._catalog.drops.get(self._stream.number)
@@ -141,13 +207,19 @@ class Reader:
                 record = GapRecord.decode(raw)
                 end = start + record.length
                 return [self._gap(at, end, record)], end
-            header = block.parse_header(raw)
+            whole = self._scan.fetch(raw)
+            header = block.parse_header(whole)
             end = start + header.raw_bytes
-            frames = block.frames(raw, header)
+            frames = block.frames(whole, header)
         except DamagedBlockError as error:
             following = self._scan.entries_from(start + 1, limit=1)
             end = following[0][0] if following else self._scan.record.length
-            record = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, str(error))
+            if start < self._scan.record.start:
+                # It was given up while this looked.
+                self._entries.clear()
+                begins = self._scan.record.start
+                return [self._given_up(at, Position(here.number, here.epoch, begins))], begins
+            record = GapRecord(GapReason.DAMAGED, end - start, _events_in(raw), 0, 0, str(error))
             return [self._gap(at, end, record)], end
         events: list[Event | Gap] = []
         for frame in frames:
@@ -164,8 +236,8 @@ class Reader:
 
     def events_of(self, frame: DecodedFrame, header: BlockHeader, offset: int, skip: int) -> list[Event | Gap]:
         """The events of one frame, without the first `skip`."""
-        boot = self._catalog.boots.get(header.boot)
-        shift = 0 if boot is None else boot.wall_offset_ns
+        timeline = self._catalog.timelines.get(header.store)
+        shift, uncertain = UNKNOWN if timeline is None else timeline.shift(header.boot)
         writer = header.writers[frame.writer_place - 1].writer if frame.writer_place else None
         number, epoch = self.position.number, self.position.epoch
         positions = [Position(number, epoch, offset, place) for place in range(len(frame.payloads))]
@@ -177,56 +249,7 @@ class Reader:
             Event(
                 name, positions[place], positions[place + 1], times[place] + shift, key, writer,
                 None if writer is None else first + place, content_type, headers, payloads[place],
+                uncertain,
             )
             for place in range(skip, len(payloads))
         ]  # fmt: skip
-
-
-class _AppendTimes:
-    """The wall time of the entry that covers each offset of a segment, in order: what bisecting looks at."""
-
-    def __init__(self, scan: SegmentScan, wall_of: Callable[[BlockHeader], int]) -> None:
-        self._scan = scan
-        self._wall_of = wall_of
-
-    def __len__(self) -> int:
-        return self._scan.record.length
-
-    def __getitem__(self, offset: int) -> int:
-        at = offset
-        while at >= self._scan.record.start:
-            entry = self._scan.entry_at(at)
-            if entry is None:
-                return 0
-            try:
-                return self._wall_of(block.parse_header(entry[1]))
-            except DamagedBlockError:
-                at = entry[0] - 1
-        return 0
-
-
-def position_of_time(reader: Reader, catalog: Catalog, scan: SegmentScan, time_ns: int) -> Position:
-    """Where the first event captured at or after `time_ns` stands.
-
-    Order is by offset. Blocks are found by when they were appended, which only grows with the offset within a boot;
-    inside the block the events' own times decide.
-    """
-
-    def wall_of(header: BlockHeader) -> int:
-        boot = catalog.boots.get(header.boot)
-        return header.appended_ns + (0 if boot is None else boot.wall_offset_ns)
-
-    record = scan.record
-    offset = bisect_left(_AppendTimes(scan, wall_of), time_ns, lo=record.start, hi=record.length)
-    entry = scan.entry_at(offset) if offset < record.length else None
-    layout = reader.position
-    if entry is None:
-        return Position(layout.number, layout.epoch, record.length)
-    reader.position = Position(layout.number, layout.epoch, entry[0])
-    while True:
-        events = reader.poll()
-        for event in events:
-            if isinstance(event, Event) and event.time_ns >= time_ns:
-                return event.position
-        if not events:
-            return reader.position

@@ -7,33 +7,40 @@ from pathlib import Path
 from typing import Self
 from uuid import UUID
 
-from storage import mirroring
-from storage.budget import Sizes, check_limit
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
 from storage.committer import Take
 from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
-from storage.forecast import Outlook
 from storage.frame import check_frame
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
-from storage.mirror import Held, Holdings, Unit
+from storage.mirror import taking
+from storage.mirror.cutting import UnitCutter
+from storage.mirror.unit import Held, Holdings, Unit
 from storage.model import (
+    BULK,
     MAX_APPEND_BYTES,
+    MAX_EVENT_BYTES,
     Append,
+    KeyRange,
     Position,
     Receipt,
     RetentionPolicy,
+    SegmentId,
     StreamConfig,
-    check_reserved,
+    StreamCut,
+    check_new_stream,
     check_stream_name,
 )
 from storage.opening import open_for_writing
 from storage.readers.access import Groups
-from storage.retention import Retention, RetentionReport
+from storage.retention.budget import Sizes, check_limit
+from storage.retention.forecast import Outlook
+from storage.retention.steps import Retention, RetentionReport
+from storage.scaling import take_scale, take_seal
 from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
@@ -140,8 +147,7 @@ class SegmentStore(StoreView, StateAccess):
 
         Raises InvalidNameError.
         """
-        check_stream_name(name)
-        check_reserved(name, config or StreamConfig())
+        check_new_stream(name, config or StreamConfig())
         if name in self._catalog.streams:
             return False
 
@@ -153,19 +159,38 @@ class SegmentStore(StoreView, StateAccess):
         self._committer.submit(Ticket(self._committer), take, len(name)).result()
         return True
 
-    def truncate(self, name: str, *positions: str | Position) -> bool:
-        """Give up what lies before `positions` (a StreamCut: one in each segment that is cut), durable when it returns.
+    def truncate(self, name: str, *positions: str | Position | StreamCut) -> bool:
+        """Give up what lies before `positions`, durable when it returns: a Position cuts its segment only, others all.
 
         A segment then begins with the commit that holds the position: never inside an entry or a transaction. Offsets
         never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError.
         """
-        return self._retention.truncate(self._stream(name), [self.resolve(name, position) for position in positions])
+        stream = self._stream(name)
+        cut: list[Position] = []
+        for where in positions:
+            cut += [where] if isinstance(where, Position) else self._ends(stream, where).values()
+        return self._retention.truncate(stream, cut)
+
+    def scale(self, name: str, seal: Sequence[SegmentId], ranges: Sequence[KeyRange]) -> None:
+        """Seal open segments and open others that share out the same keys, in a new epoch; durable when it returns.
+
+        Raises ConditionFailedError where one of them is not open (any more), StorageError where the ranges do not fit,
+        UnknownStreamError.
+        """
+        self._stream(name)
+        segments = [(segment.number, segment.epoch) for segment in seal]
+        self.submit_take(lambda group, ticket: take_scale(group, ticket, name, segments, ranges), 0).result()
+
+    def seal(self, name: str) -> None:
+        """End a stream: it takes nothing more, and can be read. Durable when it returns. Raises UnknownStreamError."""
+        self._stream(name)
+        self.submit_take(lambda group, ticket: take_seal(group, ticket, name), 0).result()
 
     def retain(
         self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None,
         mirrored: Mapping[str, RetentionPolicy] | None = None,
     ) -> RetentionReport:  # fmt: skip
-        """One step of retention, to be taken every few seconds (`storage.retention.Retention.retain`)."""
+        """One step of retention, to be taken every few seconds (`storage.retention`)."""
         return self._retention.retain(confirmed, consumed or {}, mirrored or {})
 
     # writing
@@ -182,10 +207,11 @@ class SegmentStore(StoreView, StateAccess):
         """
         size = 0
         for append in appends:
-            before = size
+            before, stream = size, self._stream(append.stream)
+            limit = MAX_APPEND_BYTES if stream.config.kind == BULK else MAX_EVENT_BYTES
             for frame in append.frames:
-                size += check_frame(frame)
-            self._retention.admit(self._stream(append.stream), size - before)
+                size += check_frame(frame, limit)
+            self._retention.admit(stream, size - before)
         state = dict(cursors or {})
         size += sum(map(len, state.values()))
         if size > MAX_APPEND_BYTES:
@@ -198,7 +224,7 @@ class SegmentStore(StoreView, StateAccess):
         return self.submit_take(take, size + sum(len(change.value or b"") for change in changes))
 
     def submit_take(self, take: Take, size_bytes: int) -> Ticket:
-        """Queue a step of a commit: for parts of this package. Raises what `submit` raises at once."""
+        """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
         return self._committer.submit(Ticket(self._committer), take, size_bytes)
 
     def writer(self, stream: str, writer_id: str | None = None) -> Writer:
@@ -235,18 +261,35 @@ class SegmentStore(StoreView, StateAccess):
         """Submissions in the queue."""
         return self._committer.waiting
 
+    def keep_time(self) -> bool:
+        """Note that the clock was corrected, where it was: one step, for times when nothing is written. False: it was not."""
+        boot = self._catalog.timelines[self.store_id].by_id[self._clock.boot_id]
+        now_ns = self._clock.boot_ns()
+        if boot.told(now_ns, self._clock.wall_ns() - now_ns, self._clock.trusted()) is boot:
+            return False
+
+        def take(group: Group, ticket: Ticket) -> None:
+            group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
+
+        # Every commit writes down by itself what the clock says.
+        self._committer.submit(Ticket(self._committer), take, 0)
+        return True
+
     # mirroring
 
     def next_unit(
-        self, node: str, held: Mapping[str, Held], wanted: Callable[[str], bool], max_bytes: int
-    ) -> Unit | None:
+        self, node: str, held: Mapping[str, Held], wanted: Callable[[str], bool], max_bytes: int,
+        boots: int | None = None,
+    ) -> Unit | None:  # fmt: skip
         """The next unit for an upstream that holds `held` of us (by our names), of the streams that are wanted.
+
+        `boots` is what it holds of our boots (`Holdings.boots`): what changed since goes along, or by itself.
 
         Whole commits, the oldest first, at least one even where it is larger than `max_bytes`. None: all that is durable
         is held. Raises OriginRefusedError where upstream holds what this store never had.
         """
-        cutter = mirroring.UnitCutter(self._kv, self._catalog, self.store_id, node)
-        return cutter.next_unit(held, wanted, self.last_commit, max_bytes)
+        cutter = UnitCutter(self._kv, self._catalog, self.store_id, node)
+        return cutter.next_unit(held, wanted, self.last_commit, max_bytes, boots)
 
     def submit_unit(self, unit: Unit) -> Ticket:
         """Apply a unit in one commit; a stream `s` of node `n` is `n/s` here. What is held already is not taken again.
@@ -255,22 +298,22 @@ class SegmentStore(StoreView, StateAccess):
         """
         for part in unit.parts:
             check_stream_name(f"{unit.node}/{part.stream}")
-            if not part.entries:
-                raise ConditionFailedError(f"a part of {part.stream!r} has no entries")
+            if part.through <= part.after:
+                raise ConditionFailedError(f"a part of {part.stream!r} holds no commit")
 
         def take(group: Group, ticket: Ticket) -> None:
-            mirroring.take_unit(group, ticket, unit)
+            taking.take_unit(group, ticket, unit)
 
         return self._committer.submit(Ticket(self._committer), take, unit.size_bytes)
 
     def holdings(self, node: str) -> Holdings:
         """What is held of a node, durable."""
-        return mirroring.holdings(self._catalog, node)
+        return taking.holdings(self._catalog, node)
 
     def admit(self, node: str, store: UUID, opening: int) -> Holdings:
         """`holdings`, for whoever may speak for the node. Raises OriginRefusedError with what to do."""
-        held = mirroring.holdings(self._catalog, node)
-        mirroring.check_origin(self._catalog.mirrors.get(node), node, store, opening, len(held.streams))
+        held = taking.holdings(self._catalog, node)
+        taking.check_origin(self._catalog.mirrors.get(node), node, store, opening, len(held.streams))
         return held
 
     # the whole

@@ -5,17 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 
-from storage.catalog import Catalog, SegmentLayout, SegmentRecord, StreamRecord
+from storage.bulk.key_frames import key_frame_before
+from storage.byte_ranges import read_range
+from storage.catalog import Catalog
 from storage.clock import Clock
 from storage.committer import Committer
-from storage.drops import Drops
+from storage.cuts import Cuts, Places
 from storage.errors import UnknownStreamError
 from storage.gaps import gaps_of
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, SegmentState, StreamInfo, is_internal
-from storage.moment import parse_where
-from storage.reading import Reader, SegmentScan, position_of_time
+from storage.merging import StreamReader
+from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, StreamCut, StreamInfo, is_internal
+from storage.reading import SegmentReader, SegmentScan
+from storage.records import SegmentRecord, StreamRecord
+from storage.retention.drops import Drops
+from storage.seeking import timeline_of
 
 _FOLLOW_WAIT_S = 1.0
 
@@ -63,13 +68,13 @@ class StoreView:
     def _info(self, stream: StreamRecord) -> StreamInfo:
         segments = []
         for layout in stream.layout:
-            key = SegmentKey(stream.number, layout.segment, layout.epoch)
+            key = stream.key(layout)
             record = self._catalog.segments.get(key, SegmentRecord())
             segments.append(
                 SegmentInfo(
                     SegmentId(stream.name, layout.segment, layout.epoch),
                     layout.keys,
-                    None if record.state is SegmentState.OPEN else layout.epoch + 1,
+                    layout.until,
                     record.start,
                     record.length,
                     record.events,
@@ -108,62 +113,81 @@ class StoreView:
 
     # events
 
-    def resolve(self, stream: str, where: str | Position) -> Position:
-        """The position that `where` names: `head`, `tail`, a position, an ISO 8601 time, an age.
+    def resolve(self, stream: str, where: str | Position | StreamCut) -> Position:
+        """The position that `where` names: `head`, `tail`, a position, a StreamCut, an ISO 8601 time, an age.
 
         Raises ValueError with examples, UnknownStreamError.
         """
-        record = self._stream(stream)
-        layout = record.layout[-1]
-        scan = self._scan(record, layout)
-        place = parse_where(where, self._clock.wall_ns()) if isinstance(where, str) else where
-        if isinstance(place, Position):
-            if (place.number, place.epoch) != (layout.segment, layout.epoch):
-                raise ValueError(
-                    f"{stream!r} has no segment {place.number}.{place.epoch}: the position is of another stream"
-                )
-            return place
-        head = Position(layout.segment, layout.epoch, scan.record.start)
-        if place == "head":
-            return head
-        if place == "tail":
-            return Position(layout.segment, layout.epoch, scan.record.length)
-        assert isinstance(place, int)
-        return position_of_time(self._reader(record, layout, head), self._catalog, scan, place)
+        cuts = self._cuts(stream)
+        places = cuts.from_where(where, self.now_ns())
+        return where if isinstance(where, Position) else cuts.first(places)
 
-    def reader(self, stream: str, start: str | Position = "head") -> Reader:
-        """Reads onward from `start` in bounded steps. Raises ValueError, UnknownStreamError."""
-        position = self.resolve(stream, start)
+    def now_ns(self) -> int:
+        """Now, since 1970, as events stored now are shown: what ages are counted from."""
+        node = self._catalog.node
+        timeline = None if node is None else self._catalog.timelines.get(node.store)
+        if timeline is None or self._clock.boot_id not in timeline.by_id:
+            return self._clock.wall_ns()
+        return self._clock.boot_ns() + timeline.shift(self._clock.boot_id).offset_ns
+
+    def cut(self, stream: str, where: str | Position | StreamCut) -> StreamCut:
+        """The same place as a StreamCut, which holds through scales. Raises ValueError, UnknownStreamError."""
+        cuts = self._cuts(stream)
+        return cuts.cut(cuts.from_where(where, self.now_ns()))
+
+    def reader(
+        self, stream: str, start: str | Position | StreamCut = "head", stop: str | Position | StreamCut | None = None
+    ) -> StreamReader:
+        """Reads onward from `start`, up to `stop`, in bounded steps. Raises ValueError, UnknownStreamError."""
         record = self._stream(stream)
-        return self._reader(record, record.layout[-1], position)
+        cuts = Cuts(self._kv, self._catalog, record)
+        places = cuts.from_where(start, self.now_ns())
+        position = start if isinstance(start, Position) else cuts.first(places)
+        end = None if stop is None else self._ends(record, stop)
+        return StreamReader(self._kv, self._catalog, record, places, position, end)
+
+    def _ends(self, stream: StreamRecord, where: str | Position | StreamCut) -> Places:
+        """What lies before `where` ends here in each segment: at the end of those that are read there."""
+        ends = Cuts(self._kv, self._catalog, stream).from_where(where, self.now_ns())
+        for layout in stream.layout:
+            key = stream.key(layout)
+            length = self._catalog.segments.get(key, SegmentRecord()).length
+            ends.setdefault(key, Position(layout.segment, layout.epoch, length))
+        return ends
+
+    def segment_reader(self, segment: SegmentId, start: Position) -> SegmentReader:
+        """Reads one segment onward from `start`, to its end. Raises UnknownStreamError, ValueError."""
+        stream = self._stream(segment.stream)
+        layout = stream.segment(segment.number, segment.epoch)
+        if layout is None or (start.number, start.epoch) != (segment.number, segment.epoch):
+            raise ValueError(f"{segment.stream!r} has no segment {segment}, or {start} is a position of another")
+        return SegmentReader(self._kv, self._catalog, stream, layout, start)
 
     def read(
         self,
         stream: str,
-        start: str | Position = "head",
+        start: str | Position | StreamCut = "head",
         *,
-        stop: str | Position | None = None,
+        stop: str | Position | StreamCut | None = None,
         follow: bool = False,
         limit: int | None = None,
         on_gap: Callable[[Gap], None] | None = None,
     ) -> Iterator[Event]:
         """Events from `start` up to and without `stop`; with `follow`, on and on as they become durable.
 
+        In the order in which they became durable, so in that of each routing key, through any number of scales.
         Without a `stop` it ends at what was durable when it got there. Gaps go to `on_gap`, once each.
         """
-        reader = self.reader(stream, start)
-        end = None if stop is None else self.resolve(stream, stop)
+        reader = self.reader(stream, start, stop)
         left = limit
         while left is None or left > 0:
             seen = self.last_commit
             items = reader.poll(1000 if left is None else min(left, 1000))
             if not items:
-                if not follow or (end is not None and reader.position >= end):
+                if not follow or reader.ended:
                     return
                 self.wait_for_commit(seen, _FOLLOW_WAIT_S)
             for item in items:
-                if end is not None and item.position >= end:
-                    return
                 if isinstance(item, Gap):
                     if on_gap is not None:
                         on_gap(item)
@@ -171,8 +195,30 @@ class StoreView:
                 yield item
                 left = None if left is None else left - 1
 
-    def _scan(self, stream: StreamRecord, layout: SegmentLayout) -> SegmentScan:
-        return SegmentScan(self._kv, self._catalog, SegmentKey(stream.number, layout.segment, layout.epoch))
+    def read_bytes(self, stream: str, position: Position, size_bytes: int) -> bytes:
+        """Bytes of a segment from `position.offset` on, as far as they are durable: see `storage.byte_ranges`.
 
-    def _reader(self, stream: StreamRecord, layout: SegmentLayout, position: Position) -> Reader:
-        return Reader(self._kv, self._catalog, stream, layout, position)
+        Raises UnknownStreamError, RangeGoneError, DamagedBlockError.
+        """
+        return read_range(self._kv, self._scan_at(stream, position), position.offset, size_bytes)
+
+    def key_frame_before(self, stream: str, time_ns: int) -> Position | None:
+        """Where the last key frame captured at or before `time_ns` stands: no chunk is touched.
+
+        In a stream of several segments, of the newest one that has any. Raises UnknownStreamError.
+        """
+        record = self._stream(stream)
+        for layout in reversed(record.layout):
+            scan = SegmentScan(self._kv, self._catalog, record.key(layout))
+            found = key_frame_before(scan, timeline_of(self._catalog, record, scan), time_ns)
+            if found is not None:
+                return found
+        return None
+
+    def _scan_at(self, stream: str, position: Position) -> SegmentScan:
+        return SegmentScan(
+            self._kv, self._catalog, SegmentKey(self._stream(stream).number, position.number, position.epoch)
+        )
+
+    def _cuts(self, stream: str) -> Cuts:
+        return Cuts(self._kv, self._catalog, self._stream(stream))

@@ -1,6 +1,6 @@
 """Replication: what the local store holds is brought upstream, each event exactly once, in order, commits whole.
 
-This docstring is the specification of replication; `storage.mirror` has its data, `sync.hub` the protocol to a hub.
+This docstring is the specification of replication; `storage.mirror.unit` has its data, `sync.hub` the protocol to a hub.
 
 Constraints
     One uplink per upstream, one request at a time per uplink. A unit aims at no more than 4 MiB and starts at 1 MiB; it
@@ -12,6 +12,9 @@ Unit
     A run of whole local commits, cut down to the streams that the uplink brings upstream, as the bytes that lie on
     disk, with the offsets they have there. Upstream applies it in one atomic write, and only where it continues what is
     held: the same store, the same incarnation of each stream, the same last commit and length.
+
+    It carries the boots whose records changed as well: a clock that is corrected, or a boot that ends, changes the times of
+    what upstream holds already. Upstream says up to which commit it knows them; a unit may carry nothing else.
 
 Guarantee
     At every moment upstream holds of each stream a prefix of its local history: the same bytes at the same offsets,

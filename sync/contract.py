@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from storage.mirror import Holdings, Unit
+from storage.mirror.unit import Holdings, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Upstream(Protocol):
     def put(self, unit: Unit) -> Holdings:
         """Make `unit` durable upstream, whole or not at all; the same unit again changes nothing.
 
-        Returns what upstream holds after it, at least of the unit's streams. Raises UnreachableError and BusyError
+        Returns what upstream holds after it, at least of the unit's streams, and of the node's boots (one that has no use
+        for boots answers with the unit's `boots_through`). Raises UnreachableError and BusyError
         (whether it arrived is unknown), DivergedError and RefusedError (it was not applied).
         """
 

@@ -8,7 +8,7 @@ from enum import Enum
 from random import Random
 
 from storage.errors import StorageError
-from storage.mirror import Holdings, Unit
+from storage.mirror.unit import Holdings, Unit
 from storage.trace import Trace, no_trace
 from sync.contract import Hello, SyncError, UnreachableError, Upstream
 from sync.hub.receiver import Receiver, translate

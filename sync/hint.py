@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from storage.mirror import Held
+from storage.mirror.unit import Held
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from storage.mirror import Held, Unit
+from storage.mirror.unit import Held, Unit
 from storage.model import StreamInfo
 
 
@@ -60,7 +60,7 @@ def lag_of(info: StreamInfo, held: Held | None, events_held: int | None) -> Stre
     last_commit = max((segment.last_commit for segment in info.segments), default=0)
     if held is None:
         return StreamLag(info.name, length, events, last_commit)
-    missing = max(0, max((segment.length for segment in info.segments), default=0) - held.length)
+    missing = max(0, sum(segment.length for segment in info.segments) - held.length)
     if last_commit <= held.through:
         return StreamLag(info.name, 0, 0, 0)
     behind = None if events_held is None else max(0, events - events_held)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from storage.mirror import Held, Holdings
+from storage.mirror.unit import Held, Holdings
 
 
 class LinkState(Enum):
@@ -40,9 +40,13 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Send the unit that follows `held`. Answer with `confirmed`, `drained` or `failed`."""
+    """Send the unit that follows `held`, with the boots that changed after commit `boots`.
+
+    Answer with `confirmed`, `drained` or `failed`.
+    """
 
     held: Mapping[str, Held]
+    boots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class Replicator:
         if self.state is LinkState.LIVE and self._put_s is not None and now_s < self._put_s + self._pace.gather_s:
             return Wait(self._put_s + self._pace.gather_s)
         self._put_s = now_s
-        return Put(self.held.streams)
+        return Put(self.held.streams, self.held.boots)
 
     def connected(self, held: Holdings) -> None:
         """The handshake came back: upstream holds `held`."""
@@ -127,8 +131,9 @@ class Replicator:
 
     def confirmed(self, held: Holdings, *, caught_up: bool = False) -> None:
         """A unit was confirmed: upstream holds `held` of its streams. `caught_up`: nothing had been left out of it."""
-        before = self.held.streams if self.held is not None else {}
-        self.held = Holdings(held.store, held.opening, {**before, **held.streams})
+        before = self.held if self.held is not None else Holdings(None, 0)
+        streams = {**before.streams, **held.streams}
+        self.held = Holdings(held.store, held.opening, streams, max(before.boots, held.boots))
         self.state = LinkState.LIVE if caught_up else LinkState.DRAINING
         self._behind = not caught_up
         self._until_s = None

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from storage.clock import Clock
 from storage.errors import OriginRefusedError, StorageError
-from storage.mirror import Held, Holdings, Unit
+from storage.mirror.boots import MOST_BOOTS
+from storage.mirror.unit import Held, Holdings, Unit
 from storage.model import Append, StreamInfo
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
@@ -46,8 +47,9 @@ class ReplicatedStore(Protocol):
     def last_commit(self) -> int: ...
 
     def next_unit(
-        self, node: str, held: Mapping[str, Held], wanted: Callable[[str], bool], max_bytes: int
-    ) -> Unit | None: ...
+        self, node: str, held: Mapping[str, Held], wanted: Callable[[str], bool], max_bytes: int,
+        boots: int | None = None,
+    ) -> Unit | None: ...  # fmt: skip
 
     def submit(self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None) -> Ticket: ...
 
@@ -233,7 +235,7 @@ class Uplink:
     def _attempt(self, action: Handshake | Put) -> None:
         try:
             if isinstance(action, Put):
-                self._put(action.held)
+                self._put(action)
             else:
                 self._handshake()
         except SyncError as error:
@@ -250,9 +252,9 @@ class Uplink:
             self._held = dict(holdings.streams)
             self._confirmed_ns = self._clock.wall_ns()
 
-    def _put(self, held: Mapping[str, Held]) -> None:
+    def _put(self, put: Put) -> None:
         self._seen_commit = self._store.last_commit
-        unit = self._next_unit(held)
+        unit = self._next_unit(put)
         if unit is None:
             self._machine.drained()
             self._moved()
@@ -264,7 +266,7 @@ class Uplink:
         holdings = self._upstream.put(unit)
         self._check_confirmed(unit, holdings)
         self._trace("uplink.confirmed", details)
-        self._machine.confirmed(holdings, caught_up=unit.size_bytes < self._unit_bytes)
+        self._machine.confirmed(holdings, caught_up=unit.size_bytes < self._unit_bytes and len(unit.boots) < MOST_BOOTS)
         self._unit_bytes = min(self._max_unit_bytes, self._unit_bytes * 2)
         with self._lock:
             self._held = {**self._held, **holdings.streams}
@@ -282,9 +284,9 @@ class Uplink:
                 "Give this gateway another [node] name, or put the store back that was replicated under this one.",
             )
 
-    def _next_unit(self, held: Mapping[str, Held]) -> Unit | None:
+    def _next_unit(self, put: Put) -> Unit | None:
         try:
-            return self._store.next_unit(self._node, held, self._wanted, self._unit_bytes)
+            return self._store.next_unit(self._node, put.held, self._wanted, self._unit_bytes, put.boots)
         except OriginRefusedError as error:
             raise RefusedError(f"{self._upstream.where}: {error}") from error
 
@@ -296,6 +298,11 @@ class Uplink:
                 raise DivergedError(
                     f"{self._upstream.where} confirmed {part.stream!r} up to commit {part.through} and holds {holds}"
                 )
+
+        if unit.boots and holdings.boots < unit.boots_through:
+            raise DivergedError(
+                f"{self._upstream.where} confirmed boots up to commit {unit.boots_through} and holds {holdings.boots}"
+            )
 
     def _failed(self, error: SyncError) -> None:
         failure = _FAILURES.get(type(error), Failure.UNREACHABLE)

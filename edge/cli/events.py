@@ -28,9 +28,13 @@ def print_events(events: Iterable[Event], *, as_json: bool, at_once: bool = Fals
 
 
 def line_of(event: Event) -> str:
-    """`2026-11-23T07:00:00.123Z  0.0:1234  key  payload`. A control character can't reach the terminal."""
+    """`2026-11-23T07:00:00.123Z  0.0:1234  key  payload`. A control character can't reach the terminal.
+
+    A time that is uncertain is marked with `~` before it.
+    """
     payload = event.payload.decode(errors="backslashreplace")
-    return f"{moment(event.time_ns)}  {event.position}  {printable(event.routing_key) or '-'}  {printable(payload)}"
+    when = f"{'~' if event.uncertain else ''}{moment(event.time_ns)}"
+    return f"{when}  {event.position}  {printable(event.routing_key) or '-'}  {printable(payload)}"
 
 
 def moment(time_ns: int) -> str:

@@ -91,7 +91,9 @@ class StreamTable:
         kept = self.retention
         max_age_s = None if kept.max_age is None else float(kept.max_age)
         policy = RetentionPolicy(max_age_s, kept.max_bytes, kept.consumed)
-        return StreamConfig(self.kind, self.priority, self.when_full, dict(self.attributes), policy)
+        return StreamConfig(
+            self.kind, self.priority, self.when_full, attributes=dict(self.attributes), retention=policy
+        )
 
 
 @table
@@ -129,8 +131,8 @@ class HubTable:
 LATER: dict[str, dict[str, str]] = {
     "source": {},
     "stream": {
-        "scaling": "a stream has one segment for now",
-        "durable_every": "bulk streams are not built yet",
+        "scaling": "segments are split and merged by hand for now",
+        "durable_every": "bulk streams are made by programs for now, not by the configuration",
     },
     "upstream": {
         "bandwidth": "the link is used as it is for now",

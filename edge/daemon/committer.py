@@ -46,6 +46,8 @@ class Committer:
                 if self._store.wait_for_work(WAIT_S) or self._store.blocked is not None:
                     self._store.commit()
                     self._look_at(self._store.blocked)
+                else:
+                    self._store.keep_time()
                 self.beat_s = time.monotonic()
         except Exception as error:  # noqa: BLE001  (the end of the only thread that can make anything durable)
             self.failed = str(error) or type(error).__name__

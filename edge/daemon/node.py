@@ -29,8 +29,8 @@ from edge.http.server import Server, TcpSite, UnixSite, check_certificate
 from edge.places import host_and_port
 from edge.snapshot import NodeSnapshot, StreamSnapshot
 from storage.clock import Clock
-from storage.forecast import Intake
 from storage.model import StreamConfig
+from storage.retention.forecast import Intake
 from storage.store import SegmentStore
 from storage.trace import Trace
 from sync.hub.client import Credentials, HubUpstream
@@ -114,7 +114,8 @@ class Node:
         """One step of retention, and a look at how fast the disk fills. To be called every few seconds."""
         self._intake.sample(self._clock.boot_ns() / 1e9, self.store.written_bytes)
         uplinks = [worker.uplink for worker in list(self._uplinks.values())]
-        self.store.retain(confirmed([info.name for info in self.store.streams()], uplinks))
+        names = [info.name for info in self.store.streams(internal=True)]
+        self.store.retain(confirmed(names, uplinks), self.store.reader_groups.consumed())
 
     def reload(self, config: Config) -> list[str]:
         """Take over a new configuration as far as that goes without a restart. Returns what needs one."""

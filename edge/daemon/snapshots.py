@@ -19,8 +19,8 @@ from edge.snapshot import (
     UplinkSnapshot,
 )
 from storage.clock import Clock
-from storage.forecast import Intake, full_in_s
 from storage.model import Gap, SegmentInfo, StreamInfo
+from storage.retention.forecast import Intake, full_in_s
 from storage.store import SegmentStore
 from sync.uplink import UplinkStatus
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from storage.errors import StorageError
-from storage.mirror import Holdings
+from storage.mirror.unit import Holdings
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
 from sync.contract import BusyError, SyncError

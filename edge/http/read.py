@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -12,8 +11,8 @@ from edge.events import event_line
 from edge.http.answers import BadRequestError, answer, compact
 from edge.http.follow import CommitSignal
 from storage.errors import StorageError
-from storage.model import Event, Gap, Position
-from storage.reading import Reader
+from storage.merging import StreamReader
+from storage.model import Event
 from storage.store import SegmentStore
 
 MAX_READERS = 64
@@ -69,7 +68,7 @@ class ReadHandler:
 
     async def _stream(self, request: web.Request, wanted: ReadRequest) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
-        reader, stop = await loop.run_in_executor(None, self._open, wanted)
+        reader = await loop.run_in_executor(None, self._open, wanted)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         left = wanted.limit
@@ -78,29 +77,20 @@ class ReadHandler:
                 before = self._store.last_commit
                 count = POLL_EVENTS if left is None else min(POLL_EVENTS, left)
                 items = await loop.run_in_executor(None, reader.poll, count)
-                kept = _until(items, stop)
-                if kept:
-                    await response.write("".join(f"{compact(event_line(item))}\n" for item in kept).encode())
-                    left = left if left is None else left - sum(isinstance(item, Event) for item in kept)
-                if len(kept) < len(items) or (not items and (not wanted.follow or self._signal.closed)):
+                if items:
+                    await response.write("".join(f"{compact(event_line(item))}\n" for item in items).encode())
+                    left = left if left is None else left - sum(isinstance(item, Event) for item in items)
+                elif not wanted.follow or reader.ended or self._signal.closed:
                     break
-                if not items:
+                else:
                     await self._signal.wait(before)
         except StorageError as error:
             await response.write(f"{compact({'error': str(error)})}\n".encode())
         await response.write_eof()
         return response
 
-    def _open(self, wanted: ReadRequest) -> tuple[Reader, Position | None]:
+    def _open(self, wanted: ReadRequest) -> StreamReader:
         try:
-            stop = self._store.resolve(wanted.stream, wanted.stop) if wanted.stop is not None else None
-            return self._store.reader(wanted.stream, wanted.start), stop
+            return self._store.reader(wanted.stream, wanted.start, wanted.stop)
         except ValueError as error:
             raise BadRequestError(str(error)) from error
-
-
-def _until(items: Sequence[Event | Gap], stop: Position | None) -> Sequence[Event | Gap]:
-    """The items before `stop`."""
-    if stop is None or not items or items[-1].position < stop:
-        return items
-    return [item for item in items if item.position < stop]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from storage.bulk.chunks import ChunkFiles
 from storage.keys import DEFAULT
 
 Item = tuple[bytes, bytes]
@@ -55,6 +56,10 @@ class KeyValueStore(Protocol):
 
     After a crash a prefix of the writes is found, at least up to the last sync, each batch whole.
     """
+
+    @property
+    def chunks(self) -> ChunkFiles:
+        """The chunk files beside it: one disk, one power cut."""
 
     @property
     def evidence(self) -> LogEvidence:

@@ -13,6 +13,7 @@ from storage.codec import SEAL_FORMAT
 from storage.errors import DamagedBlockError
 from storage.kv.contract import Item, LogEvidence
 from storage.kv.logs import batch_puts, log_files, puts_anywhere, puts_behind, scan_logs
+from storage.pointer import MAGIC as POINTER_MAGIC
 
 _BLOCK_KEY_BYTES = 20
 _CHAIN_KEY_BYTES = 8
@@ -43,6 +44,7 @@ def puts_of_logs(files: list[Path]) -> list[Item]:
         puts += batch_puts(payload)
         puts += puts_behind(payload, BLOCK_MAGIC, _BLOCK_KEY_BYTES)
         puts += puts_behind(payload, GAP_MAGIC, _BLOCK_KEY_BYTES)
+        puts += puts_behind(payload, POINTER_MAGIC, _BLOCK_KEY_BYTES)
         puts += puts_behind(payload, COMMIT_MAGIC, _CHAIN_KEY_BYTES)
         puts += puts_anywhere(payload, SEAL_FORMAT)
     return puts

@@ -14,6 +14,7 @@ from uuid import uuid4
 from storage.errors import StoreBusyError, StoreClosedError, StoreFailedError, StoreFullError, StoreLockedError
 from storage.keys import DEFAULT
 from storage.kv.contract import Batch, Item, LogEvidence
+from storage.kv.memory_chunks import MemoryChunks
 
 
 class _Table:
@@ -57,6 +58,7 @@ class MemoryTwin:
         self._durable: dict[str, _Table] = {DEFAULT: _Table()}
         self._visible: dict[str, _Table] = {DEFAULT: _Table()}
         self._unsynced: list[Batch] = []
+        self.chunks = MemoryChunks(self)
         self._open: MemoryStore | None = None
         self._lock = threading.RLock()
 
@@ -76,9 +78,12 @@ class MemoryTwin:
     def unsynced_batches(self) -> int:
         return len(self._unsynced)
 
-    def power_cut(self, keep: int = 0) -> None:
-        """Lose what was not synced but for the oldest `keep` batches; whoever has it open finds it closed."""
+    def power_cut(self, keep: int = 0, keep_chunk_bytes: int = 0) -> None:
+        """Lose what was not synced but for the oldest `keep` batches and the first bytes written to each chunk since;
+        whoever has it open finds it closed.
+        """
         with self._lock:
+            self.chunks.power_cut(keep_chunk_bytes)
             for batch in self._unsynced[:keep]:
                 self._apply(self._durable, batch)
             self._unsynced.clear()
@@ -93,11 +98,12 @@ class MemoryTwin:
         other.store_id = self.store_id
         other._durable = {name: table.copy() for name, table in self._durable.items()}
         other._visible = {name: table.copy() for name, table in self._durable.items()}
+        other.chunks.copy_from(self.chunks)
         return other
 
     @property
     def used_bytes(self) -> int:
-        return sum(table.size_bytes for table in self._visible.values())
+        return sum(table.size_bytes for table in self._visible.values()) + self.chunks.disk_bytes()
 
     @staticmethod
     def _apply(tables: dict[str, _Table], batch: Batch) -> None:
@@ -111,6 +117,11 @@ class MemoryStore:
     """One opening of a twin. Meets `storage.kv.contract.KeyValueStore`."""
 
     evidence = LogEvidence()
+
+    @property
+    def chunks(self) -> MemoryChunks:
+        self._tables()
+        return self._twin.chunks
 
     def __init__(self, twin: MemoryTwin) -> None:
         self._twin = twin

@@ -28,6 +28,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from storage.bulk.chunks import ChunkDirectory
 from storage.errors import (
     DamagedBlockError,
     StorageError,
@@ -131,6 +132,7 @@ class RocksStore:
         """
         self.path = path
         self._read_only = read_only
+        self.chunks = ChunkDirectory(path.parent / "chunks")
         self._log_limit_bytes = log_limit_bytes
         self._tables: tuple[str, ...] = ()
         """The families that hold the tables."""
@@ -378,9 +380,10 @@ class RocksStore:
                 total += entry.stat().st_blocks * 512
             except FileNotFoundError:
                 continue
-        return total
+        return total + self.chunks.disk_bytes()
 
     def close(self) -> None:
+        self.chunks.close()
         families, self._families = self._families, {}
         families.pop(DEFAULT, None)
         for family in [*families.values(), self._db]:

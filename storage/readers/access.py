@@ -8,9 +8,10 @@ from typing import Protocol
 
 from storage.clock import Clock
 from storage.model import INTERNAL, Position, SegmentId, StreamCut, StreamInfo, check_stream_name
-from storage.readers.group import GroupConfig, ReaderGroup, Where
+from storage.readers.group import ReaderGroup, Where
 from storage.readers.group_codec import GroupCodec
-from storage.reading import Reader
+from storage.readers.reader import GroupConfig
+from storage.reading import SegmentReader
 from storage.state.access import Creating, StateAccess
 
 GROUPS = INTERNAL + "groups/"
@@ -25,35 +26,11 @@ class Reading(Creating, Protocol):
     @property
     def blocked(self) -> str | None: ...
 
-    def resolve(self, stream: str, where: str | Position) -> Position: ...
+    def segment_reader(self, segment: SegmentId, start: Position) -> SegmentReader: ...
+
+    def cut(self, stream: str, where: str | StreamCut) -> StreamCut: ...
 
     def streams(self, *, internal: bool = False) -> list[StreamInfo]: ...
-
-
-class _Segments:
-    """A store of streams of one segment, as groups see it."""
-
-    def __init__(self, store: Reading) -> None:
-        self._store = store
-
-    @property
-    def clock(self) -> Clock:
-        return self._store.clock
-
-    @property
-    def blocked(self) -> str | None:
-        return self._store.blocked
-
-    def stream(self, name: str) -> StreamInfo:
-        return self._store.stream(name)
-
-    def segment_reader(self, segment: SegmentId, start: Position) -> Reader:
-        return self._store.reader(segment.stream, start)
-
-    def cut(self, stream: str, where: str | StreamCut) -> StreamCut:
-        if isinstance(where, StreamCut):
-            return StreamCut(tuple(self._store.resolve(stream, position) for position in where.positions))
-        return StreamCut((self._store.resolve(stream, where),))
 
 
 class Groups:
@@ -75,18 +52,38 @@ class Groups:
     ) -> ReaderGroup:
         """The group of that name, made where it is new: then it reads `streams` from `start` to `stop`.
 
-        A group that there is goes on where it stands; `config` counts for the first call after the store was opened.
+        A group that there is goes on where it stands. `config` is not stored: it counts from this call on.
         Raises InvalidNameError, StorageError (a new one without streams, one that reads others), UnknownStreamError.
         """
         check_stream_name(GROUPS + name)
+        group = self._load(name)
+        if config is not None:
+            group.config = config
+        group.set_up(streams, start, stop)
+        return group
+
+    def _load(self, name: str) -> ReaderGroup:
         with self._lock:
-            group = self._open.get(name)
-            if group is None:
+            if name not in self._open:
                 synchronizer = StateAccess.synchronizer(self._store, GROUPS + name, GroupCodec())
-                group = ReaderGroup(_Segments(self._store), synchronizer, name, config or GroupConfig())
-            group.set_up(streams, start, stop)
-            self._open[name] = group
-            return group
+                self._open[name] = ReaderGroup(self._store, synchronizer, name)
+            return self._open[name]
+
+    def consumed(self) -> dict[str, tuple[Position, ...]]:
+        """What `SegmentStore.retain` asks for: of each stream that groups read, up to where all of them are done with it.
+
+        Groups that nobody has opened since the start count as well.
+        """
+        read: dict[SegmentId, int] = {}
+        for name in self.names():
+            for of_stream in self._load(name).consumed().values():
+                for segment, offset in of_stream.items():
+                    read[segment] = min(offset, read.get(segment, offset))
+        positions: dict[str, tuple[Position, ...]] = {}
+        for segment, offset in sorted(read.items()):
+            here = Position(segment.number, segment.epoch, offset)
+            positions[segment.stream] = (*positions.get(segment.stream, ()), here)
+        return positions
 
     def names(self) -> list[str]:
         """Every group there is."""

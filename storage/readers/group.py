@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from storage.errors import InvalidNameError, StorageError, StoreBusyError
 from storage.model import SegmentId, StreamCut
@@ -19,8 +18,8 @@ from storage.readers.group_state import (
     cuts,
     marks_of,
 )
-from storage.readers.progress import TimeWindow, lags, window
-from storage.readers.reader import Reader, ReaderOfflineError, ReaderPosition, Store, Synchronizer
+from storage.readers.progress import TimeWindow, consumed, lags, window
+from storage.readers.reader import GroupConfig, Reader, ReaderOfflineError, ReaderPosition, Store, Synchronizer
 from storage.state import StateDamagedError
 
 MAX_ONGOING_CHECKPOINTS = 3
@@ -31,28 +30,14 @@ Where = str | StreamCut | Mapping[str, StreamCut]
 """`head`, `tail` or a time, for every stream; a cut of the only stream; or a cut of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupConfig:
-    """Of a reader not heard for `lease_s` the segments are given to others; it records its position every so often.
-
-    `timeout_s` is how long a `read` waits for the group's state to be on disk before it hands out nothing.
-    """
-
-    lease_s: float = 30.0
-    record_interval_s: float = 5.0
-    timeout_s: float = 10.0
-
-
 class ReaderGroup:
     """Made by `SegmentStore.reader_group`, one for each name. Any thread may call anything."""
 
-    def __init__(self, store: Store, synchronizer: Synchronizer, name: str, config: GroupConfig) -> None:
+    def __init__(self, store: Store, synchronizer: Synchronizer, name: str, config: GroupConfig | None = None) -> None:
         self._store = store
         self._synchronizer = synchronizer
-        self._config = config
         self.name = name
-        self.record_interval_s = config.record_interval_s
-        self.timeout_s = config.timeout_s
+        self.config = config or GroupConfig()
         self._lock = threading.Lock()
         self._live: dict[str, Reader] = {}
         self._heard_ns: dict[str, int] = {}
@@ -81,7 +66,7 @@ class ReaderGroup:
         self._update(decide)
 
     def _update(self, decide: Callable[[GroupState], list[GroupUpdate]]) -> GroupState:
-        return self._synchronizer.update(decide, timeout_s=self.timeout_s)
+        return self._synchronizer.update(decide, timeout_s=self.config.timeout_s)
 
     # readers
 
@@ -107,10 +92,11 @@ class ReaderGroup:
                 left = [Left(reader_id, marks)] if reader_id in state.readers else []
                 return [*left, Joined(reader_id)]
 
+            # Before it can be seen: another's step must not take it for one that has long been silent.
+            self._heard_ns[reader_id] = self._store.clock.boot_ns()
             self._update(decide)
             reader = Reader(self, self._store, self._synchronizer, reader_id)
             self._live[reader_id] = reader
-            self._heard_ns[reader_id] = self._store.clock.boot_ns()
             return reader
 
     def reader_offline(self, reader_id: str, last_position: ReaderPosition | None = None) -> None:
@@ -146,7 +132,7 @@ class ReaderGroup:
             return
         for reader_id in self._synchronizer.fetch().readers:
             silent_ns = now_ns - self._heard_ns.get(reader_id, self._opened_ns)
-            if silent_ns > self._config.lease_s * 1e9:
+            if silent_ns > self.config.lease_s * 1e9:
                 self.offline(reader_id, {})
 
     # checkpoints and resets
@@ -154,8 +140,8 @@ class ReaderGroup:
     def checkpoint(self, name: str) -> None:
         """Ask every reader that is online to pass a checkpoint; `checkpoint_cut` tells when all have.
 
-        While one is under way, no segment changes hands. Raises StoreBusyError while three are, StorageError where one
-        of that name is complete.
+        Until it has passed, a reader keeps the segments that it has. Raises StoreBusyError while three are under way,
+        StorageError where one of that name is complete.
         """
 
         def decide(state: GroupState) -> list[GroupUpdate]:
@@ -254,8 +240,17 @@ class ReaderGroup:
         In a group that makes checkpoints, the last complete one. It is for those who reset to checkpoints to go on
         making them: what lies behind the last one is kept.
         """
+        return cuts(self._bound())
+
+    def _bound(self) -> Marks:
         state = self._synchronizer.fetch()
-        return cuts(state.marks if state.bound is None else state.bound)
+        return state.marks if state.bound is None else state.bound
+
+    def consumed(self) -> dict[str, dict[SegmentId, int]]:
+        """The same, of every segment of each stream: the offset before which nobody will ask for it again."""
+        marks = self._bound()
+        names = sorted({segment.stream for segment in marks})
+        return {name: consumed(marks, self._store.stream(name)) for name in names}
 
     def unread_bytes(self) -> dict[str, int]:
         """Of each stream, the bytes behind where the group stands, up to its stop if it has one."""

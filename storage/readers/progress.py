@@ -55,3 +55,18 @@ def window(marks: Marks, stream: StreamInfo) -> TimeWindow:
         return TimeWindow(upper, upper)
     held = [time for time in behind if time is not None]
     return TimeWindow(min(held) if len(held) == len(behind) else None, upper)
+
+
+def consumed(marks: Marks, stream: StreamInfo) -> dict[SegmentId, int]:
+    """Of each segment of a stream, the offset before which all is read: the whole of it where `marks` lie behind it."""
+    ahead = [info for info in stream.segments if info.id in marks]
+    unread: set[SegmentId] = set()
+    while ahead:
+        for info in stream.successors(ahead.pop()):
+            if info.id not in unread and info.id not in marks:
+                unread.add(info.id)
+                ahead.append(info)
+    return {
+        info.id: marks[info.id].position.offset if info.id in marks else 0 if info.id in unread else info.length
+        for info in stream.segments
+    }

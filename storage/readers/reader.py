@@ -61,12 +61,23 @@ class Store(Protocol):
     def cut(self, stream: str, where: str | StreamCut) -> StreamCut: ...
 
 
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """Of a reader not heard for `lease_s` the segments are given to others; it records its position every so often.
+
+    `timeout_s` is how long a `read` waits for the group's state to be on disk before it hands out nothing.
+    """
+
+    lease_s: float = 30.0
+    record_interval_s: float = 5.0
+    timeout_s: float = 10.0
+
+
 class Group(Protocol):
     """What a reader needs of its group."""
 
     name: str
-    record_interval_s: float
-    timeout_s: float
+    config: GroupConfig
 
     def step(self) -> None: ...
 
@@ -151,7 +162,7 @@ class Reader:
         else:
             self._unsure = True
             try:
-                state = self._synchronizer.update(self._decide, timeout_s=self._group.timeout_s)
+                state = self._synchronizer.update(self._decide, timeout_s=self._group.config.timeout_s)
             except TimeoutError:
                 return []
             self._unsure = False
@@ -190,13 +201,12 @@ class Reader:
             finished = self._finished(segment, state)
             if finished is not None:
                 state = change(finished)
-        if not state.ongoing:
-            share, owned = state.share(me), sorted(state.readers[me])
-            if len(owned) > share:
-                standing = self._standing(state)
-                state = change(Released(me, {segment: standing[segment] for segment in owned[share:]}))
-            elif len(owned) < share and state.unassigned:
-                state = change(Acquired(me, tuple(sorted(state.unassigned)[: share - len(owned)])))
+        share, owned = state.share(me), sorted(state.readers[me])
+        if len(owned) > share:
+            standing = self._standing(state)
+            state = change(Released(me, {segment: standing[segment] for segment in owned[share:]}))
+        elif len(owned) < share and state.unassigned:
+            state = change(Acquired(me, tuple(sorted(state.unassigned)[: share - len(owned)])))
         self._record(state, updates)
         return updates
 
@@ -208,7 +218,7 @@ class Reader:
     def _record(self, state: GroupState, updates: list[GroupUpdate]) -> None:
         """Record positions when it is time, and along with anything else."""
         now_ns = self._store.clock.boot_ns()
-        due = now_ns - self._recorded_ns >= self._group.record_interval_s * 1e9
+        due = now_ns - self._recorded_ns >= self._group.config.record_interval_s * 1e9
         if not due and not updates:
             return
         owned = state.readers[self.reader_id]

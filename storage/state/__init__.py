@@ -3,7 +3,7 @@
 Names
     What the store keeps for itself lies in streams below `_system/`, of kind `state`. `SegmentStore.streams()` leaves
     them out unless asked, an uplink mirrors them only for a pattern that begins with `_system/`, and no stream of
-    another kind can be made there.
+    another kind can be made there. The disk limit never takes any of it.
 
 Revisioned stream (`revisioned`)
     A stream of one segment. A *revision* is an offset of it, so revisions are totally ordered and never reused. An

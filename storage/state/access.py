@@ -12,6 +12,9 @@ from storage.state.synchronizer import COMPACT_BYTES, Codec, StateSynchronizer
 from storage.state.table import Table
 from storage.ticket import Ticket
 
+CONFIG = StreamConfig(kind=STATE, priority=1 << 20)
+"""Of a generation of its own, so that nothing else waits to be given up because of a little state."""
+
 S = TypeVar("S")
 U = TypeVar("U")
 
@@ -40,12 +43,12 @@ class StateAccess:
 
         Raises InvalidNameError, StorageError where the stream has more than one segment.
         """
-        self.create_stream(name, StreamConfig(kind=STATE))
+        self.create_stream(name, CONFIG)
         return RevisionedStream(self, name)
 
     def synchronizer(
         self: Creating, name: str, codec: Codec[S, U], *, compact_bytes: int = COMPACT_BYTES
     ) -> StateSynchronizer[S, U]:
         """A state on the stream of that name, created where missing; nothing is fetched yet. Raises as `revisioned`."""
-        self.create_stream(name, StreamConfig(kind=STATE))
+        self.create_stream(name, CONFIG)
         return StateSynchronizer(RevisionedStream(self, name), codec, compact_bytes=compact_bytes)

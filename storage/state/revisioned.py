@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 from storage.committer import Take
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.group import Group
+from storage.merging import StreamReader
 from storage.model import MAX_EVENT_BYTES, Append, Frame, Gap, Position, Receipt, SegmentInfo, StreamInfo
-from storage.reading import Reader
 from storage.ticket import Ticket
 
 
@@ -35,11 +35,11 @@ class Store(Protocol):
 
     def stream(self, name: str) -> StreamInfo: ...
 
-    def reader(self, stream: str, start: str | Position = "head") -> Reader: ...
+    def reader(self, stream: str, start: str | Position = "head") -> StreamReader: ...
 
     def submit_take(self, take: Take, size_bytes: int) -> Ticket: ...
 
-    def truncate(self, stream: str, where: Position) -> object: ...
+    def truncate(self, name: str, /, *positions: str | Position) -> bool: ...
 
 
 class Write:

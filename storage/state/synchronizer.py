@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from storage.errors import StorageError, StoreBusyError
 from storage.model import Gap
-from storage.state.revisioned import Revision, RevisionedStream
+from storage.state.revisioned import Revision, RevisionedStream, Write
 
 COMPACT_BYTES = 256 << 10
 """So much behind the last whole state, or four times its size, and the next update writes a whole state again."""
@@ -54,6 +54,8 @@ class StateSynchronizer(Generic[S, U]):
         self._lock = threading.RLock()
         self._state = codec.initial()
         self._revision = Revision(0)
+        self._doubtful: list[Write] = []
+        """Writes that were not on disk in the time given: at most one for each thread that updates."""
         self._whole: tuple[Revision, Revision] | None = None
         """Where the newest whole state begins and ends."""
 
@@ -107,8 +109,9 @@ class StateSynchronizer(Generic[S, U]):
 
         `decide` is asked again whenever somebody else was faster; an empty answer changes nothing, and what it raises
         comes out. Raises StateDamagedError, StoreBusyError after 1,000 tries, TimeoutError where the disk takes longer
-        than `timeout_s` each (it may still become durable), what `submit` raises.
+        than `timeout_s` each (it may still become durable; the next update waits to know), what `submit` raises.
         """
+        self._wait_to_know(timeout_s)
         for _ in range(MAX_TRIES):
             with self._lock:
                 self.fetch()
@@ -116,7 +119,7 @@ class StateSynchronizer(Generic[S, U]):
             updates = [self._codec.encode_update(update) for update in decide(state)]
             if not updates:
                 return state
-            behind = self._stream.begin_write(revision, _UPDATES + _pack(updates)).result(timeout_s)
+            behind = self._written(self._stream.begin_write(revision, _UPDATES + _pack(updates)), timeout_s)
             if behind is not None:
                 for raw in updates:
                     state = self._codec.apply(state, self._codec.decode_update(raw))
@@ -124,6 +127,22 @@ class StateSynchronizer(Generic[S, U]):
                 self._compact_if_due()
                 return state
         raise StoreBusyError(f"{self.name!r}: others were faster {MAX_TRIES} times; nothing was changed: try again")
+
+    def _written(self, write: Write, timeout_s: float | None) -> Revision | None:
+        try:
+            return write.result(timeout_s)
+        except TimeoutError:
+            self._doubtful.append(write)
+            raise
+
+    def _wait_to_know(self, timeout_s: float | None) -> None:
+        """Of writes that took too long, whether they are on disk: what is decided next depends on it."""
+        while self._doubtful:
+            write = self._doubtful[0]
+            write.result(timeout_s)
+            with self._lock:
+                if self._doubtful[:1] == [write]:
+                    self._doubtful.pop(0)
 
     def _advance(self, before: Revision, behind: Revision, state: S) -> None:
         with self._lock:

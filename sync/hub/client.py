@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from storage.mirror import Holdings, Unit
+from storage.mirror.unit import Holdings, Unit
 from storage.trace import Trace, no_trace
 from sync.contract import BusyError, Hello, RefusedError, SyncError, UnreachableError
 from sync.hub.answer import error_in

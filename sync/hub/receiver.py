@@ -15,7 +15,7 @@ from storage.errors import (
     StoreFullError,
     TooLargeError,
 )
-from storage.mirror import Holdings, Unit
+from storage.mirror.unit import Holdings, Unit
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
 from sync.contract import BusyError, DivergedError, Hello, RefusedError, SyncError, UnreachableError
@@ -68,7 +68,7 @@ class Receiver:
         self._trace("hub.applied", _details(unit))
         held = self._store.holdings(unit.node)
         streams = {part.stream: held.streams[part.stream] for part in unit.parts if part.stream in held.streams}
-        return Holdings(held.store, held.opening, streams)
+        return Holdings(held.store, held.opening, streams, held.boots)
 
 
 def translate(error: StorageError) -> SyncError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from storage.mirror import Boot, Entry, Held, Holdings, Part, Unit
+from storage.boots import Boot
+from storage.mirror.unit import Entry, Held, HeldSegment, Holdings, Part, Unit
 from sync.contract import Hello
 from sync.hub.envelope import Kind, WireError, seal, unseal
 
@@ -26,10 +27,12 @@ def decode_hello(message: bytes) -> Hello:
 
 def encode_holdings(holdings: Holdings) -> bytes:
     streams = {
-        name: [str(held.incarnation), held.through, held.length, held.events] for name, held in holdings.streams.items()
+        name: [str(held.incarnation), held.through, held.length, held.events, held_rows(held)]
+        for name, held in holdings.streams.items()
     }
     store = None if holdings.store is None else str(holdings.store)
-    return seal(Kind.HOLDINGS, {"store": store, "opening": holdings.opening, "streams": streams})
+    head: dict[str, object] = {"store": store, "opening": holdings.opening, "streams": streams, "boots": holdings.boots}
+    return seal(Kind.HOLDINGS, head)
 
 
 def decode_holdings(message: bytes) -> Holdings:
@@ -44,26 +47,30 @@ def decode_holdings(message: bytes) -> Holdings:
         None if store is None else _uuid(store),
         _count(head.get("opening")),
         {_name(name): _held(value) for name, value in streams.items()},
+        _count(head.get("boots")),
     )
 
 
 def encode_unit(unit: Unit) -> bytes:
-    """Head: everything but bytes. Body: of each part its configuration, then its entries, one behind the other."""
+    """Head: everything but bytes. Body: of each part its configuration, its segments, then its entries."""
     body: list[bytes] = []
     parts: list[object] = []
     for part in unit.parts:
-        body.append(part.config)
+        body += (part.config, part.layout)
         body.extend(entry.raw for entry in part.entries)
         rows = [
             [entry.segment, entry.epoch, entry.start, entry.length, entry.events, entry.commit, len(entry.raw)]
             for entry in part.entries
         ]
-        parts.append([part.stream, str(part.incarnation), len(part.config), part.after, part.through, rows])
+        sizes = [len(part.config), len(part.layout)]
+        parts.append([part.stream, str(part.incarnation), *sizes, part.after, part.through, rows])
     head: dict[str, object] = {
         "node": unit.node,
         "store": str(unit.store),
         "opening": unit.opening,
-        "boots": [[str(boot.id), boot.number, boot.wall_offset_ns] for boot in unit.boots],
+        "boots": [_boot_row(boot) for boot in unit.boots],
+        "boots_after": unit.boots_after,
+        "boots_through": unit.boots_through,
         "parts": parts,
     }
     return seal(Kind.UNIT, head, b"".join(body))
@@ -79,6 +86,8 @@ def decode_unit(message: bytes) -> Unit:
         _count(head.get("opening")),
         tuple(_boot(row) for row in _rows(head.get("boots"))),
         tuple(_part(row, cut) for row in _rows(head.get("parts"))),
+        _count(head.get("boots_after")),
+        _count(head.get("boots_through")),
     )
     cut.finish()
     return unit
@@ -105,16 +114,19 @@ class _Cutter:
 
 
 def _part(row: list[object], cut: _Cutter) -> Part:
-    if len(row) != 6:
-        raise WireError(f"a part of a unit with {len(row)} fields where 6 should be")
-    stream, incarnation, config_bytes, after, through, entries = row
+    if len(row) != 7:
+        raise WireError(f"a part of a unit with {len(row)} fields where 7 should be")
+    stream, incarnation, config_bytes, layout_bytes, after, through, entries = row
+    config = cut.take(_count(config_bytes, _U32))
+    layout = cut.take(_count(layout_bytes, _U32))
     return Part(
         _name(stream),
         _uuid(incarnation),
-        cut.take(_count(config_bytes, _U32)),
+        config,
         _count(after),
         _count(through),
         tuple(_entry(entry, cut) for entry in _rows(entries)),
+        layout,
     )
 
 
@@ -133,20 +145,52 @@ def _entry(row: list[object], cut: _Cutter) -> Entry:
     )
 
 
+def _boot_row(boot: Boot) -> list[object]:
+    return [
+        str(boot.store), str(boot.id), boot.number, boot.first_ns, boot.last_ns, boot.wall_offset_ns, boot.trusted, boot.commit,
+    ]  # fmt: skip
+
+
 def _boot(row: list[object]) -> Boot:
-    if len(row) != 3:
-        raise WireError(f"a boot of a unit with {len(row)} fields where 3 should be")
-    boot_id, number, offset_ns = row
-    if not isinstance(offset_ns, int) or isinstance(offset_ns, bool) or abs(offset_ns) >= 1 << 63:
-        raise WireError(f"{_short(offset_ns)} is no offset of a boot clock")
-    return Boot(_uuid(boot_id), _count(number), offset_ns)
+    if len(row) != 8:
+        raise WireError(f"a boot of a unit with {len(row)} fields where 8 should be")
+    store, boot_id, number, first_ns, last_ns, offset_ns, trusted, commit = row
+    if not isinstance(trusted, bool):
+        raise WireError(f"{_short(trusted)} does not say whether a boot's clock was trusted")
+    return Boot(
+        _uuid(store), _uuid(boot_id), _count(number), _time_ns(first_ns), _time_ns(last_ns), _time_ns(offset_ns),
+        trusted, _count(commit),
+    )  # fmt: skip
+
+
+def _time_ns(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 63:
+        raise WireError(f"{_short(value)} is no time in nanoseconds")
+    return value
 
 
 def _held(value: object) -> Held:
-    if not isinstance(value, list) or len(value) not in (3, 4):
+    if not isinstance(value, list) or len(value) != 5:
         raise WireError(f"{_short(value)} does not say what is held of a stream")
-    events = value[3] if len(value) > 3 else None
-    return Held(_uuid(value[0]), _count(value[1]), _count(value[2]), None if events is None else _count(events))
+    incarnation, through, length, events, segments = value
+    return Held(
+        _uuid(incarnation), _count(through), _count(length), _maybe(events), tuple(map(_segment, _rows(segments)))
+    )
+
+
+def held_rows(held: Held) -> list[list[int | None]]:
+    """What is held of each segment, as JSON."""
+    return [[each.segment, each.epoch, each.length, each.events] for each in held.segments]
+
+
+def _segment(row: list[object]) -> HeldSegment:
+    if len(row) != 4:
+        raise WireError(f"{_short(row)} does not say what is held of a segment")
+    return HeldSegment(_count(row[0], _U32), _count(row[1], _U32), _count(row[2]), _maybe(row[3]))
+
+
+def _maybe(value: object) -> int | None:
+    return None if value is None else _count(value)
 
 
 def _rows(value: object) -> list[list[object]]:

@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import append, drain, limit, memory, mqtt
+from tests.bench import append, bulk, drain, limit, memory, mqtt
 
-BENCHES = {"append": append, "mqtt": mqtt, "drain": drain, "memory": memory, "limit": limit}
+BENCHES = {"append": append, "bulk": bulk, "mqtt": mqtt, "drain": drain, "memory": memory, "limit": limit}
 
 
 def main() -> int:

@@ -36,7 +36,8 @@ def test_what_was_written_is_read_back_in_order(node: Node) -> None:
     read = node.edge("--json", "read", "cli/a")
     events = [json.loads(line) for line in read.out.splitlines()]
     assert [event["payload"] for event in events] == ["12.7", "", "12.9"]
-    assert list(events[0]) == [
+    # Whether this machine's clock is trusted is not the matter here.
+    assert [name for name in events[0] if name != "time_uncertain"] == [
         "stream", "position", "next", "time_ns", "key", "writer", "number", "content_type", "payload",
     ]  # fmt: skip
     assert [(event["key"], event["writer"], event["number"]) for event in events] == [

@@ -62,7 +62,7 @@ def problems(directory: Path, text: str) -> list[str]:
         ),
         (
             NODE + '[[stream]]\nname = "a"\nscaling = { by = "events" }\n',
-            "5: stream[0].scaling: not supported by this version: a stream has one segment for now; remove the key",
+            "5: stream[0].scaling: not supported by this version: segments are split and merged by hand for now; remove the key",
         ),
         (
             NODE + '[[stream]]\nname = "a"\nkind = "bulk"\n',

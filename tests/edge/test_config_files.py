@@ -80,7 +80,7 @@ def test_a_stream_table_becomes_the_stores_settings(tmp_path: Path) -> None:
     text = '[[stream]]\nname = "plant/flow"\npriority = 20\nattributes = { unit = "m3/h" }\n'
     (tmp_path / "edge.toml").write_text(NODE + text)
     settings = load(tmp_path / "edge.toml").streams[0].store_config()
-    assert settings == StreamConfig("telemetry", 20, "block", {"unit": "m3/h"})
+    assert settings == StreamConfig("telemetry", 20, "block", attributes={"unit": "m3/h"})
 
 
 def test_how_long_a_stream_is_kept_comes_from_its_table(tmp_path: Path) -> None:

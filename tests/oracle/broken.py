@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from edge.cli import main as edge_main
-from storage import mirroring
-from storage.catalog import StreamRecord
 from storage.group import Group, _Plan
-from storage.mirror import Part, Unit
+from storage.mirror import taking
+from storage.mirror.unit import Part, Unit
 from storage.model import Append, Frame, Receipt
+from storage.records import StreamRecord
 from storage.store import SegmentStore
 from storage.ticket import Ticket
 
@@ -61,7 +61,7 @@ def break_acknowledgement() -> None:
 
 
 def break_units() -> None:
-    take_unit = mirroring.take_unit
+    take_unit = taking.take_unit
 
     def half(part: Part) -> Part:
         return replace(part, entries=part.entries[: (len(part.entries) + 1) // 2])
@@ -73,8 +73,8 @@ def break_units() -> None:
         stream = group.stream(f"{unit.node}/{part.stream}")
         return stream is None or part.through > group.catalog.throughs.get(stream.number, 0)
 
-    mirroring.take_unit = take_half
-    mirroring._continues = continues
+    taking.take_unit = take_half
+    taking._continues = continues
 
 
 BREAKS: dict[str, Callable[[], None]] = {

@@ -26,8 +26,9 @@ GATEWAY_STEPS = (
     "uplink.failed",
 )
 HUB_STEPS = ("hub.received", "hub.applied", "hub.replied")
-NOT_AIMED_AT = ("uplink.hint_skipped", "generation.dropping")
-"""Steps that only a full or closed store comes to."""
+BULK_STEPS = ("chunk.written", "chunk.synced", "chunk.unlinked", "chunk.unlink_failed")
+NOT_AIMED_AT = ("uplink.hint_skipped", "generation.dropping", *BULK_STEPS)
+"""Steps that only a full or closed store comes to, or one with a bulk stream, which the load has not."""
 ALL_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GATEWAY_STEPS, *HUB_STEPS)
 
 STEPS_OF = {

@@ -43,3 +43,9 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> 
 @pytest.fixture
 def store(reopen: Reopen) -> SegmentStore:
     return reopen()
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 100 kB."""
+    monkeypatch.setattr("storage.committer.CHUNK_BYTES", 100_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from storage import Event, SegmentStore
@@ -9,30 +10,36 @@ from storage.clock import Clock
 from storage.model import KeyRange, Position, SegmentId, SegmentInfo, StreamConfig, StreamCut, StreamInfo, key_point
 
 SIZE = 10
+"""Bytes of an event, whatever is in it."""
 
 
 @dataclass
-class Seg:
+class Segment:
     info: SegmentInfo
     events: list[Event] = field(default_factory=list)
 
 
-class SegReader:
-    def __init__(self, seg: Seg, start: Position) -> None:
-        self.seg, self.position = seg, start
+class SegmentReader:
+    """Reads one of them onward."""
+
+    def __init__(self, segment: Segment, start: Position) -> None:
+        self._segment = segment
+        self.position = start
 
     def poll(self, max_events: int = 1000) -> list[Event]:
-        at = self.position.offset // SIZE
-        out = self.seg.events[at : at + max_events]
-        if out:
-            self.position = out[-1].next
-        return out
+        first = self.position.offset // SIZE
+        events = self._segment.events[first : first + max_events]
+        if events:
+            self.position = events[-1].next
+        return events
 
 
 class Streams:
+    """Meets `storage.readers.reader.Store`. They outlive the store that they stand beside."""
+
     def __init__(self, store: SegmentStore) -> None:
         self.store = store
-        self.segs: dict[SegmentId, Seg] = {}
+        self.segs: dict[SegmentId, Segment] = {}
         self.epochs: dict[str, int] = {}
 
     @property
@@ -45,47 +52,43 @@ class Streams:
 
     def create(self, name: str, segments: int = 1) -> None:
         self.epochs[name] = 0
-        for n, keys in enumerate(KeyRange().split(segments)):
-            self._open(name, n, 0, keys)
+        self._open(name, 0, KeyRange().split(segments))
 
-    def _open(self, name: str, n: int, e: int, keys: KeyRange) -> None:
-        id = SegmentId(name, n, e)
-        self.segs[id] = Seg(SegmentInfo(id, keys, None, 0, 0, 0, 0, 0))
-
-    def of(self, name: str) -> list[Seg]:
-        return [s for i, s in sorted(self.segs.items()) if i.stream == name]
+    def _open(self, name: str, first: int, ranges: Sequence[KeyRange]) -> None:
+        for number, keys in enumerate(ranges, first):
+            segment = SegmentId(name, number, self.epochs[name])
+            self.segs[segment] = Segment(SegmentInfo(segment, keys, None, 0, 0, 0, 0, 0))
 
     def stream(self, name: str) -> StreamInfo:
-        return StreamInfo(name, StreamConfig(), None, tuple(s.info for s in self.of(name)))
+        infos = tuple(held.info for segment, held in sorted(self.segs.items()) if segment.stream == name)
+        return StreamInfo(name, StreamConfig(), None, infos)
 
     def append(self, name: str, key: str, payload: bytes) -> None:
         point = key_point(key)
-        seg = next(s for s in self.of(name) if s.info.until is None and point in s.info.keys)
-        i = seg.info
-        at = Position(i.id.number, i.id.epoch, i.length)
-        nxt = Position(i.id.number, i.id.epoch, i.length + SIZE)
-        seg.events.append(Event(name, at, nxt, self.clock.wall_ns(), key, None, None, "", (), payload))
-        seg.info = replace(i, length=i.length + SIZE, events=i.events + 1)
+        info = next(info for info in self.stream(name).segments if info.until is None and point in info.keys)
+        here = Position(info.id.number, info.id.epoch, info.length)
+        behind = here._replace(offset=info.length + SIZE)
+        event = Event(name, here, behind, self.clock.wall_ns(), key, None, None, "", (), payload)
+        self.segs[info.id].events.append(event)
+        self.segs[info.id].info = replace(info, length=info.length + SIZE, events=info.events + 1)
 
-    def scale(self, name: str, seal: list[SegmentId], ranges: list[KeyRange]) -> None:
+    def scale(self, name: str, sealed: Sequence[SegmentId], ranges: Sequence[KeyRange]) -> None:
+        """Seal some segments, and open others in the next epoch, which share out the same keys."""
         self.epochs[name] += 1
-        n = 1 + max(s.info.id.number for s in self.of(name))
-        for id in seal:
-            self.segs[id].info = replace(self.segs[id].info, until=self.epochs[name])
-        for k, keys in enumerate(ranges):
-            self._open(name, n + k, self.epochs[name], keys)
+        for segment in sealed:
+            self.segs[segment].info = replace(self.segs[segment].info, until=self.epochs[name])
+        self._open(name, 1 + max(segment.number for segment in self.segs if segment.stream == name), ranges)
 
-    def segment_reader(self, segment: SegmentId, start: Position) -> SegReader:
-        return SegReader(self.segs[segment], start)
+    def segment_reader(self, segment: SegmentId, start: Position) -> SegmentReader:
+        return SegmentReader(self.segs[segment], start)
 
     def cut(self, stream: str, where: str | StreamCut) -> StreamCut:
         if isinstance(where, StreamCut):
             return where
-        segs = self.of(stream)
+        infos = self.stream(stream).segments
         if where == "head":
-            return StreamCut(
-                tuple(Position(s.info.id.number, s.info.id.epoch, 0) for s in segs if s.info.id.epoch == 0)
-            )
-        return StreamCut(
-            tuple(Position(s.info.id.number, s.info.id.epoch, s.info.length) for s in segs if s.info.until is None)
-        )
+            infos = tuple(info for info in infos if info.id.epoch == 0)
+        else:
+            infos = tuple(info for info in infos if info.until is None)
+        ends = [0 if where == "head" else info.length for info in infos]
+        return StreamCut(tuple(Position(i.id.number, i.id.epoch, end) for i, end in zip(infos, ends, strict=True)))

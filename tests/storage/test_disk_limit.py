@@ -9,6 +9,7 @@ import pytest
 
 from storage import Append, Event, FakeClock, Frame, Gap, GapReason, SegmentStore, StreamConfig, Ticket
 from storage.kv.memory import MemoryTwin
+from tests.storage.counts import COUNTS, CountsCodec
 from tests.storage.test_retiring import replicate
 
 LIMIT = 400_000
@@ -59,6 +60,18 @@ def test_the_oldest_goes_and_the_limit_holds() -> None:
     assert ring.store.check().findings == []
 
 
+def test_state_is_never_given_up() -> None:
+    ring = Ring(("readings", dropping(1 << 21)))
+    counts = ring.store.synchronizer(COUNTS, CountsCodec())
+    counts.update(lambda state: ["a"])
+    ring.store.retain({COUNTS: 1 << 40, "readings": 1 << 40})
+    for _ in range(1000):
+        assert ring.append("readings").done()
+    assert len(ring.live("readings")) < 400
+    assert ring.store.synchronizer(COUNTS, CountsCodec()).fetch() == {"a": 1}
+    counts.update(lambda state: ["a"])
+
+
 def test_the_smaller_priority_goes_first() -> None:
     ring = Ring(("readings", dropping(20)), ("camera", dropping(5)))
     for number in range(2000):
@@ -94,15 +107,32 @@ def test_a_stream_that_blocks_loses_nothing_and_goes_on_when_upstream_confirms()
     assert ring.peak <= LIMIT
 
 
-def test_a_truncation_frees_space_when_the_limit_is_reached() -> None:
+def test_a_truncation_frees_space_when_the_limit_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = Ring(("a", StreamConfig()))
     while ring.store.blocked is None:
         last = ring.append("a")
     middle = list(ring.store.read("a"))[200]
+    missing = ring.store._committer.budget.missing
+    monkeypatch.setattr(ring.store._committer.budget, "missing", lambda batch_bytes: missing(batch_bytes) + 1)
     assert ring.store.truncate("a", middle.position)
+    monkeypatch.undo()
     assert ring.store.commit()
     assert last.done()
     assert ring.live("a")[0] == middle.payload
+
+
+def test_what_waits_for_room_keeps_its_order() -> None:
+    ring = Ring(("a", dropping()))
+    for _ in range(400):
+        ring.append("a")
+    for _ in range(60):
+        payload = b"%06d" % len(ring.sent["a"]) + ring.random.randbytes(3000)
+        ring.store.submit([Append("a", [Frame([payload])])])
+        ring.sent["a"].append(payload)
+    while ring.store.commit():
+        pass
+    live = ring.live("a")
+    assert live == ring.sent["a"][-len(live) :]
 
 
 def test_one_stream_that_blocks_does_not_keep_others_from_giving_up_theirs() -> None:
@@ -125,6 +155,23 @@ def test_what_a_consumer_has_not_read_stays_where_the_stream_blocks() -> None:
     ring.store.retain({"a": 1 << 40}, {"a": [half.position]})
     assert ring.store.commit()
     assert half.payload in ring.live("a")
+
+
+def test_a_hub_that_brings_a_mirrored_stream_on_gives_up_what_is_above() -> None:
+    hub = Ring()
+    with SegmentStore.in_memory() as gateway:
+        gateway.create_stream("a")
+        for number in range(180):
+            gateway.writer("a").append(hub.random.randbytes(1000) + b"%d" % number).result()
+            replicate(gateway, hub.store)
+        hub.store.retain({"g/a": hub.store.last_commit - 60})
+        for number in range(150):
+            gateway.writer("a").append(hub.random.randbytes(1000) + b"%d" % number).result()
+            replicate(gateway, hub.store)
+        assert hub.twin.used_bytes <= LIMIT
+        dropped = hub.store.stream("g/a").dropped["disk_limit"]
+        assert dropped.unsent == 0
+        assert 0 < dropped.events <= 120
 
 
 def test_data_that_was_not_sent_goes_up_as_a_gap() -> None:
@@ -174,6 +221,7 @@ def test_what_was_thinned_unsent_goes_up_as_gaps_at_the_same_places() -> None:
     with SegmentStore.in_memory() as hub:
         ring.append("a")
         replicate(ring.store, hub)
+        ring.store.retain({"a": ring.store.last_commit})
         while "thinned" not in ring.store.stream("a").dropped:
             ring.append("a")
         assert ring.store.stream("a").dropped.keys() == {"thinned"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from storage import SegmentStore, StreamConfig
-from storage.forecast import TIME_CONSTANT_S, Intake, full_in_s
+from storage.retention.forecast import TIME_CONSTANT_S, Intake, full_in_s
 from tests.storage.test_disk_limit import LIMIT, Ring, dropping
 
 

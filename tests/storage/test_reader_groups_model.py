@@ -256,7 +256,7 @@ def test_each_event_once_whatever_happens(seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_each_event_once_whatever_happens_at_length(seed: int) -> None:
     Run(seed).run(200)

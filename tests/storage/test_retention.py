@@ -79,6 +79,59 @@ def test_across_boots_only_time_that_is_known_to_have_passed_counts(reopen: Reop
     assert numbers(store) == []
 
 
+TEN_YEARS_S = 10 * 365 * 86_400.0
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_reference_that_is_ten_years_wrong_and_then_right_again_expires_nothing(
+    reopen: Reopen, clock: FakeClock, trusted: bool
+) -> None:
+    """Within a boot and across boots, whoever vouches for it."""
+    clock.reference = trusted
+    store = reopen()
+    store.create_stream("s", kept(max_age_s=24 * HOUR_S))
+    for step_s in (0.0, TEN_YEARS_S, -TEN_YEARS_S, TEN_YEARS_S):
+        clock.step_wall(step_s)
+        hourly(store, clock, 2)
+        store.retain({})
+        clock.step_wall(-step_s)
+        clock.reboot()
+        clock.step_wall(step_s)
+        store = reopen()
+        store.keep_time()
+        hourly(store, clock, 2)
+        store.retain({})
+        clock.step_wall(-step_s)
+    assert numbers(store) == list(range(16))
+    clock.advance(30 * HOUR_S)
+    store.retain({})
+    assert numbers(store) == []
+
+
+def test_boots_in_1970_expire_nothing_early_and_what_ran_in_them_counts(reopen: Reopen, clock: FakeClock) -> None:
+    now_ns = clock.wall_ns()
+    store = reopen()
+    store.create_stream("s", kept(max_age_s=13.5 * HOUR_S))
+    hourly(store, clock, 5)
+    for _ in range(2):
+        clock.reboot()
+        clock.step_wall(-clock.wall_ns() / 1e9)
+        clock.reference = False
+        store = reopen()
+        hourly(store, clock, 5)
+        store.retain({})
+        assert numbers(store)[0] == 0
+    clock.step_wall((now_ns - clock.wall_ns()) / 1e9 + TEN_YEARS_S)
+    clock.reference = True
+    store.keep_time()
+    store.commit()
+    store.retain({})
+    assert numbers(store) == list(range(15))  # 4 h each of the first two boots, 5 h of this one
+    clock.advance(HOUR_S)
+    store.retain({})
+    assert numbers(store) == list(range(1, 15))
+
+
 @pytest.mark.parametrize("confirmed", [0, 3, 7])
 def test_age_never_takes_what_is_not_confirmed(store: SegmentStore, clock: FakeClock, confirmed: int) -> None:
     store.create_stream("s", kept(max_age_s=1.0, when_full="drop-oldest"))
@@ -181,7 +234,7 @@ def test_a_mirrored_stream_is_not_older_than_the_hub_knows(clock: FakeClock) -> 
 
 
 def test_a_generation_that_is_mostly_dead_gives_its_space_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.compacting.KEYS_AT_ONCE", 20)
+    monkeypatch.setattr("storage.retention.compacting.KEYS_AT_ONCE", 20)
     chance = random.Random(1)
     family = "telemetry-00000001"
     with SegmentStore.open(tmp_path / "store") as store:

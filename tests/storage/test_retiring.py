@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from storage import FakeClock, Gap, GapReason, SegmentStore, StreamConfig, committer
+from storage.keys import SegmentKey
 from storage.kv.contract import Batch, Item
 from storage.kv.memory import MemoryTwin
-from storage.mirror import Held
+from storage.mirror.unit import Held
 from tests.storage.conftest import Reopen
 from tests.storage.test_truncation import fill
 
@@ -291,3 +292,43 @@ def test_an_upstream_that_is_told_of_held_streams_in_the_old_way_gets_a_gap_of_u
         assert unit.events == 6
         hub.submit_unit(unit).result()
         assert [(gap.reason, gap.events) for gap in hub.gaps("g/s")] == [(GapReason.DROPPED, None)]
+
+
+def test_a_segments_generations_follow_each_other_by_number(
+    store: SegmentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are too many classes for one generation each, a stream may come to one that is older than its last."""
+    monkeypatch.setattr("storage.generations.MAX_GROUPS", 2)
+    configs = [StreamConfig(priority=priority) for priority in (1, 2, 3)]
+    for number, config in enumerate(configs):
+        store.create_stream(f"s{number}", config)
+    for _ in range(3):
+        for number in (0, 1):
+            fill(store, 1, f"s{number}")
+        events = fill(store, 1, "s2")
+        generations = [number for _, number in store._catalog.generations_of(SegmentKey(3, 0, 0))]
+        assert generations == sorted(generations)
+        store.truncate("s1", "tail")
+        store._retention.retire(everything=True)
+        assert list(store.read("s2")) == events
+    fill(store, 1, "s0")
+    fill(store, 1, "s1")
+    last = store._catalog.generations_of(SegmentKey(2, 0, 0))[-1][1]
+    into = store._committer.generations.begin(99, 1 << 20)
+    assert into.telemetry(configs[0]).number < last
+    assert into.telemetry(configs[0], after=last).number > last
+    assert into.telemetry(configs[0]).number > last
+    assert store._committer.generations.begin(99, 1 << 20).telemetry(configs[0], after=last).number > last
+
+
+def test_a_generation_that_was_lost_is_shown_as_damage_between_what_is_left(reopen: Reopen) -> None:
+    store = reopen()
+    events = fill(store, 60)
+    ((first, _), (end, _)) = [at for at in store._catalog.generations_of(SegmentKey(1, 0, 0)) if at[1] in (2, 3)]
+    store._kv.drop_family("telemetry-00000002")
+    store = reopen()
+    gaps: list[Gap] = []
+    left = [event for event in events if not first <= event.position.offset < end]
+    assert list(store.read("s", on_gap=gaps.append)) == left
+    assert len(left) < len(events)
+    assert [(gap.position.offset, gap.next.offset, gap.reason) for gap in gaps] == [(first, end, GapReason.DAMAGED)]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage import Append, Frame, GapReason, SegmentStore, StreamConfig, Ticket, committer
-from storage.thinning import MOST_LEVELS, Thinning, thinnable
+from storage.retention.thinning import MOST_LEVELS, Thinning, thinnable
+from tests.storage.test_retiring import replicate
 
 THIN = StreamConfig(when_full="thin")
 
@@ -60,6 +61,19 @@ def test_every_second_block_goes_and_again_until_little_is_left(store: SegmentSt
         assert numbers(reopened) == again
         assert reopened.last_number("s", "w") == 199
         assert [f for f in reopened.check().findings if f.severity == "error"] == []
+
+
+def test_the_chain_brings_what_was_thinned_up_once_as_gaps_at_the_same_places(store: SegmentStore) -> None:
+    with SegmentStore.in_memory() as hub:
+        assert thinned_by_hand(store) > 3
+        store.writer("s", "w").append(b"200", number=200).result()
+        replicate(store, hub)
+        assert store._catalog.node is not None
+        assert store._catalog.node.chain == 0
+        here = [(gap.position, gap.next, gap.reason, gap.events) for gap in store.gaps("s")]
+        assert [(gap.position, gap.next, gap.reason, gap.events) for gap in hub.gaps("g/s")] == here
+        assert [event.payload for event in hub.read("g/s")] == [event.payload for event in store.read("s")]
+    store.close()
 
 
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.9])

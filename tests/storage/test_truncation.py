@@ -7,7 +7,7 @@ import os
 import pytest
 
 from storage import Append, Event, Frame, Gap, GapReason, Position, SegmentStore
-from storage.drops import Dropped
+from storage.retention.drops import Dropped
 from tests.storage.conftest import Reopen
 
 

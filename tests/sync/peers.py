@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from storage.mirror import Holdings
+from storage.mirror.unit import Holdings
 from sync.hub.envelope import MEDIA_TYPE
 from sync.hub.wire import encode_holdings
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from storage import mirroring
-from storage.mirror import Held, Holdings, Unit
+from storage.mirror import taking
+from storage.mirror.unit import Held, Holdings, Unit
 from sync.fake import Fault, LoopbackUpstream, Schedule
 from tests.sync.kinds import loopback
 from tests.sync.world import World, world_of
@@ -31,7 +31,7 @@ class Hasty(LoopbackUpstream):
             part.stream: Held(part.incarnation, part.through, part.entries[-1].start + part.entries[-1].length)
             for part in unit.parts
         }
-        return Holdings(unit.store, unit.opening, held)
+        return Holdings(unit.store, unit.opening, held, unit.boots_through)
 
 
 def replaced(world: World, upstream: LoopbackUpstream) -> None:
@@ -59,7 +59,7 @@ def test_a_confirmation_before_the_sync_is_noticed() -> None:
 
 
 def test_a_hub_that_takes_everything_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirroring, "_continues", lambda group, unit, part: True)
+    monkeypatch.setattr(taking, "_continues", lambda group, unit, part: True)
     with world_of(loopback, seed=1) as world, pytest.raises(AssertionError, match="no prefix of its local history"):
         world.disturb(0.0, Schedule({Fault.NONE: 1.0, Fault.ANSWER_LOST: 1.0, Fault.DUPLICATED: 1.0}))
         world.live(200)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from storage.mirror import Entry, Holdings, Part, Unit
+from storage.mirror.unit import Entry, Holdings, Part, Unit
 from sync.contract import BusyError, DivergedError, Hello, RefusedError, UnreachableError
 from sync.hub.answer import Answer, answer_to
 from sync.hub.client import Credentials, Deadlines, HubUpstream

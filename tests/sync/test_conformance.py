@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from storage.model import StreamConfig
-from sync.fake import Fault, Schedule
+from sync.fake import CALM, Fault, Schedule
 from sync.replicator import LinkState
 from tests.sync.kinds import KINDS
-from tests.sync.world import Kind, world_of
+from tests.sync.world import Kind, events, world_of
 
 LONG = pytest.mark.long
 
@@ -247,6 +247,60 @@ def test_a_schedule_meets_every_fault(kind: Kind) -> None:
         hits = world.links[0].hits
         world.settle()
     assert all(hits[fault] for fault in Fault), hits
+
+
+@every_kind
+def test_a_clock_that_is_corrected_later_is_corrected_upstream_too(kind: Kind) -> None:
+    """Also where that boot writes nothing more, and where it was never corrected and only its neighbours bound it."""
+    with world_of(kind, seed=15) as world:
+        gateway, clock = world.gateways[0], world.gateways[0].clock
+        gateway.write_across_streams()
+        true_ns = clock.wall_ns()
+        clock.reference = False
+        clock.step_wall(-true_ns / 1e9)
+        for _ in range(2):
+            gateway.start()
+            clock.advance(60)
+            gateway.write_across_streams()
+            gateway.drain()
+        stream = f"pump-7/{gateway.streams[0]}"
+        assert [event.uncertain for event in events(world.hub.store, stream)] == [False, True, True]
+        clock.advance(60)
+        clock.step_wall((true_ns + int(3600e9) - clock.wall_ns()) / 1e9)
+        clock.reference = True
+        assert gateway.store.keep_time() and gateway.store.commit()
+        for _ in range(5):
+            gateway.replicate()
+        here, there = events(gateway.store, gateway.streams[0]), events(world.hub.store, stream)
+        assert [(e.time_ns, e.uncertain) for e in there] == [(e.time_ns, e.uncertain) for e in here]
+        assert [event.uncertain for event in there] == [False, True, False]
+        assert there[2].time_ns == true_ns + int(3540e9)
+        assert true_ns <= there[1].time_ns <= there[2].time_ns
+        assert not gateway.store.keep_time()
+
+
+@every_kind
+def test_a_correction_arrives_under_every_fault_and_power_cut(kind: Kind) -> None:
+    with world_of(kind, seed=16) as world:
+        world.disturb(0.01, Schedule())
+        gateway = world.gateways[0]
+        for round_number in range(12):
+            gateway.clock.reference = round_number % 3 == 0
+            gateway.clock.step_wall(-1000)
+            world.live(15)
+            gateway.cut_power()
+            world.recover()
+        gateway.clock.reference = True
+        world.disturb(0.0, CALM)
+        gateway.store.keep_time()
+        gateway.store.commit()
+        world.settle()
+        for _ in range(5):
+            gateway.replicate()
+        for stream in gateway.streams:
+            here = [(e.time_ns, e.uncertain) for e in events(gateway.store, stream)]
+            assert [(e.time_ns, e.uncertain) for e in events(world.hub.store, f"pump-7/{stream}")] == here
+            assert {uncertain for _, uncertain in here} == {True, False}
 
 
 COMMIT_STEPS = ["commit.building", "commit.writing", "commit.written", "commit.synced"]

@@ -18,7 +18,7 @@ import pytest
 from edge.http.hub import HubLimits
 from storage import SegmentStore
 from storage.kv.memory import MemoryTwin
-from storage.mirror import Unit
+from storage.mirror.unit import Unit
 from sync.contract import BusyError, DivergedError, Hello, RefusedError, UnreachableError
 from sync.hub.client import Credentials, Deadlines, HubUpstream
 from sync.hub.envelope import MAX_UNIT_BYTES, MEDIA_TYPE

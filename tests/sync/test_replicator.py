@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from storage.mirror import Held, Holdings
+from storage.mirror.unit import Held, Holdings
 from sync.replicator import Action, Failure, Handshake, Idle, LinkState, Pace, Put, Replicator, Wait
 
 PACE = Pace()

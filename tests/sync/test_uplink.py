@@ -11,7 +11,7 @@ import pytest
 from storage import SegmentStore
 from storage.clock import FakeClock
 from storage.kv.memory import MemoryTwin
-from storage.mirror import Held, Holdings, Unit
+from storage.mirror.unit import Held, Holdings, Unit
 from sync.contract import BusyError, Hello, RefusedError, SyncError, UnreachableError
 from sync.fake import LoopbackUpstream
 from sync.hint import Hint, cursor_name, parse_hint

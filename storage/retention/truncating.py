@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from storage import entry
-from storage.catalog import Catalog, SegmentRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.chain import GAP
-from storage.drops import Dropped, Drops, Edit
 from storage.errors import ConditionFailedError, DamagedBlockError
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Position
 from storage.reading import SegmentScan
+from storage.records import SegmentRecord, StreamRecord
+from storage.retention.drops import Dropped, Drops, Edit
 
 
 @dataclass(frozen=True, slots=True)

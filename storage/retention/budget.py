@@ -72,22 +72,22 @@ class DiskBudget:
         self._measured = False
         self._held = 0
 
-    def missing(self, batch_bytes: int) -> int:
-        """By how much a commit of that size could exceed the limit; 0 where it can't."""
+    def missing(self, batch_bytes: int, bulk_bytes: int = 0) -> int:
+        """By how much a commit of that size could exceed the limit; 0 where it can't. Bulk is written only once."""
         if self.limit_bytes is None:
             return 0
         for fresh in (False, True):
             if fresh or not self._measured:
                 self._bound = self._used() + self._unflushed() + self._reserve()
                 self._measured = True
-            over = self._bound + 2 * batch_bytes + self.sizes.slack + self._held - self.limit_bytes
+            over = self._bound + 2 * batch_bytes + bulk_bytes + self.sizes.slack + self._held - self.limit_bytes
             if over <= 0:
                 return 0
         return over
 
-    def written(self, batch_bytes: int) -> None:
+    def written(self, batch_bytes: int, bulk_bytes: int = 0) -> None:
         """Take note of what a commit wrote."""
-        self._bound += 2 * batch_bytes
+        self._bound += 2 * batch_bytes + bulk_bytes
 
     @contextmanager
     def held(self, size_bytes: int) -> Iterator[None]:

@@ -11,16 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from storage.boots import Boot
 from storage.chain import UNKNOWN_EVENTS
-
-
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """A boot of the origin: wall time of an event of that boot is its boot clock plus `wall_offset_ns`."""
-
-    id: UUID
-    number: int
-    wall_offset_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +30,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stream's share of a unit: its entries of the commits in (`after`, `through`], in order."""
+    """One stream's share of a unit: its entries of the commits in (`after`, `through`], in order.
+
+    `layout` is what segments it had at `through`, as JSON (`storage.catalog.encode_layout`); empty: only its first.
+    """
 
     stream: str
     incarnation: UUID
@@ -46,17 +41,24 @@ class Part:
     after: int
     through: int
     entries: tuple[Entry, ...]
+    layout: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is put upstream at once. `store` and `opening` say whose commits these are."""
+    """What is put upstream at once. `store` and `opening` say whose commits these are.
+
+    `boots` are those whose records changed in the commits in (`boots_after`, `boots_through`]: a clock was corrected, a
+    boot began or ended. A unit may carry them and no parts.
+    """
 
     node: str
     store: UUID
     opening: int
     boots: tuple[Boot, ...]
     parts: tuple[Part, ...]
+    boots_after: int = 0
+    boots_through: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -69,23 +71,45 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What is held of one stream of a node: all of it up to commit `through`; its open segment ends at `length`.
+class HeldSegment:
+    """What is held of a segment: it ends at `length`; `events` were ever appended to it, None where that is not said."""
 
-    `incarnation` is the stream's: another one is another stream under an old name. `events` were ever appended to that
-    segment, None where that is not said.
+    segment: int
+    epoch: int
+    length: int
+    events: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of one stream of a node: all of it up to commit `through`.
+
+    `incarnation` is the stream's: another one is another stream under an old name. `length` and `events` (None where
+    that is not said) are those of its segments together; `segments` says it of each, where it has more than its first.
     """
 
     incarnation: UUID
     through: int
     length: int
     events: int | None = field(default=None, compare=False)
+    segments: tuple[HeldSegment, ...] = ()
+
+    def of(self, segment: int, epoch: int) -> HeldSegment:
+        """What is held of one segment."""
+        if not self.segments and (segment, epoch) == (0, 0):
+            return HeldSegment(0, 0, self.length, self.events)
+        mine = (each for each in self.segments if (each.segment, each.epoch) == (segment, epoch))
+        return next(mine, HeldSegment(segment, epoch, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a store holds of a node. `store` is None for a node never seen. Streams by the node's own names."""
+    """What a store holds of a node. `store` is None for a node never seen. Streams by the node's own names.
+
+    What its boots are is held up to its commit `boots`.
+    """
 
     store: UUID | None
     opening: int
     streams: dict[str, Held] = field(default_factory=dict)
+    boots: int = 0

@@ -14,14 +14,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from storage import entry
-from storage.catalog import Catalog, StreamRecord
-from storage.chain import BLOCK, GAP, UNKNOWN_EVENTS, ChainEntry, CommitRecord, GapRecord
+from storage.catalog import Catalog
+from storage.chain import BLOCK, GAP, LAYOUT, UNKNOWN_EVENTS, ChainEntry, CommitRecord, GapRecord
 from storage.errors import DamagedBlockError
-from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.mirror import Entry, Held
+from storage.mirror.unit import Entry, Held
 from storage.model import GapReason
 from storage.reading import SegmentScan
+from storage.records import SegmentLayout, StreamRecord
 
 SCAN_BYTES = 4 << 20
 """A mirrored stream whose commits the chain does not know goes on in units of about this."""
@@ -33,17 +33,18 @@ class _Found(NamedTuple):
 
 
 class BehindScan:
-    """One stream that an upstream is behind with: it holds it up to commit `through`."""
+    """One segment of a stream that an upstream is behind with: it holds the stream up to commit `through`."""
 
     def __init__(
-        self, kv: KeyValueStore, catalog: Catalog, stream: StreamRecord, held: Held | None, through: int
-    ) -> None:
+        self, kv: KeyValueStore, catalog: Catalog, stream: StreamRecord, layout: SegmentLayout, held: Held | None,
+        through: int,
+    ) -> None:  # fmt: skip
         self.stream = stream
         self.through = through
         self._catalog = catalog
-        self._held = held
-        layout = stream.layout[-1]
-        self._key = SegmentKey(stream.number, layout.segment, layout.epoch)
+        self._layout = layout
+        self._held = None if held is None else held.of(layout.segment, layout.epoch)
+        self._key = stream.key(layout)
         self._scan = SegmentScan(kv, catalog, self._key)
         self.gap_through = through
 
@@ -78,6 +79,14 @@ class BehindScan:
         if self.stream.origin is not None:
             yield from self._mirrored()
             return
+        sealed = self._layout.sealed
+        if sealed is not None and self.through < sealed < commit:
+            note = ChainEntry(self.stream.number, 0, self._layout.epoch, LAYOUT, 0, 0, 0, 0, 0)
+            yield from merge(self._before(commit), [_Found(sealed, note)], key=lambda each: each.commit)
+        else:
+            yield from self._before(commit)
+
+    def _before(self, commit: int) -> Iterator[_Found]:
         for found in self._entries():
             if found.commit >= commit:
                 return

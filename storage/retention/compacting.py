@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storage import keys
-from storage.catalog import Catalog, FamilyRecord
+from storage.catalog import Catalog
 from storage.committer import Committer
 from storage.errors import DamagedBlockError
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.model import Receipt
+from storage.records import FamilyRecord
 from storage.ticket import Ticket
 
 KEYS_AT_ONCE = 5000

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from storage import block
+from storage import block, pointer
 from storage.block import BlockHeader
 from storage.chain import COMMIT_MAGIC, GAP_MAGIC, CommitRecord, GapRecord
 from storage.codec import unseal
 from storage.errors import DamagedBlockError
 from storage.kv.contract import LogEvidence
+from storage.pointer import Pointer
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class Found:
     hit: dict[bytes, BlockHeader] = field(default_factory=dict)
     """Blocks whose body was hit and whose header was not, by key."""
     gaps: dict[bytes, tuple[bytes, GapRecord]] = field(default_factory=dict)
+    pointers: dict[bytes, bytes] = field(default_factory=dict)
+    """Whole pointers, by key."""
     tables: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     """Newest sealed value of each key: commit and raw value."""
 
@@ -55,6 +58,9 @@ def sort(evidence: LogEvidence) -> Found:
                     found.blocks[block.checksum(raw)] = (key, raw, header)
                 except DamagedBlockError:
                     found.hit[key] = header
+            elif value[:4] == pointer.MAGIC and len(key) == 20:
+                Pointer.decode(value)
+                found.pointers[key] = value
             elif value[:4] == GAP_MAGIC and len(key) == 20:
                 found.gaps[key] = (value, GapRecord.decode(value))
             else:

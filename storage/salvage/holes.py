@@ -12,13 +12,14 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from storage import block, keys
-from storage.block import BlockHeader
-from storage.catalog import Catalog, Changes, SegmentLayout, SegmentRecord, StreamRecord, parse_entry
+from storage import keys
+from storage.bulk.orphans import led_back
+from storage.catalog import Catalog, Changes
 from storage.chain import (
     BLOCK,
     GAP,
-    GAP_MAGIC,
+    LAYOUT,
+    POINTER,
     REPLACED,
     STAND_IN,
     UNKNOWN_EVENTS,
@@ -26,12 +27,14 @@ from storage.chain import (
     CommitRecord,
     GapRecord,
 )
-from storage.codec import seal, unseal
 from storage.errors import DamagedBlockError
-from storage.found import sort
-from storage.keys import DEFAULT, SegmentKey
-from storage.kv.contract import Batch, KeyValueStore, LogEvidence
-from storage.model import GapReason, KeyRange, StreamConfig
+from storage.keys import SegmentKey
+from storage.kv.contract import KeyValueStore, LogEvidence
+from storage.model import GapReason
+from storage.pointer import Pointer
+from storage.records import SegmentRecord
+from storage.salvage.found import sort
+from storage.salvage.mending import Mending
 
 _MOST_LINES = 200
 """Of what is said about one opening; gap records and the check say all."""
@@ -63,16 +66,14 @@ class Salvage:
         self._store = store
         self._evidence = evidence
         self._found = sort(evidence)
-        self._batch = Batch()
-        self._changes = Changes()
-        self._put_back: dict[SegmentKey, list[tuple[int, int]]] = {}
+        self._mending = Mending(kv, catalog, store)
         self._unsaid = 0
         self.lines: list[str] = list(evidence.damage)
 
     def close_holes(self) -> CommitRecord | None:
         """Find and close them, durable when it returns. The newest commit record, None in an empty store."""
         if self._evidence.whole:
-            self._apply_tables()
+            self._mending.apply_tables(self._found.tables)
         node = self._catalog.node
         verified = 0 if node is None else max(node.verified, node.chain - 1)
         if node is not None and self._evidence.whole:
@@ -85,9 +86,9 @@ class Salvage:
                 self.lines.append("nothing that was committed is missing")
             return records[newest] if newest in records else self._settled_record(verified)
         if not self._evidence.whole:
-            self._apply_tables()
-        claimed = {entry.checksum for record in records.values() for entry in record.entries}
-        claimed |= {entry.checksum for record in self._found.records.values() for entry in record.entries}
+            self._mending.apply_tables(self._found.tables)
+        claimed = {entry.checksum for record in records.values() for entry in record.stored}
+        claimed |= {entry.checksum for record in self._found.records.values() for entry in record.stored}
         unknown = self._unknown(holes)
         for number in holes:
             if number not in unknown or number == newest:
@@ -96,7 +97,7 @@ class Salvage:
             self._begin_chain_behind(unknown)
         if self._evidence.whole:
             self._put_back_all(records)
-        self._write(newest)
+        self._mending.write(newest)
         if self._unsaid:
             self.lines.append(f"and {self._unsaid} lines like these")
         return records.get(newest)
@@ -117,8 +118,7 @@ class Salvage:
         last = max(unknown)
         node = self._catalog.node
         if node is not None:
-            self._changes.node = replace(node, chain=max(node.chain, last + 1))
-            self._catalog.apply(Changes(node=self._changes.node))
+            self._mending.merge(Changes(node=replace(node, chain=max(node.chain, last + 1))))
         self._say(
             f"{len(unknown)} commit records from {min(unknown)} to {last} can't be read: what they wrote is not touched"
         )
@@ -131,23 +131,25 @@ class Salvage:
                 continue
             segment, offset = keys.block_segment(at), keys.block_offset(at)
             current = self._catalog.segments.get(segment, SegmentRecord())
-            family = f"telemetry-{self._generation_for(segment, offset):08d}"
-            if current.start <= offset < current.length and not self._has(family, at):
-                self._put_block(family, at, raw)
+            family = f"telemetry-{self._mending.generation_for(segment, offset):08d}"
+            if current.start <= offset < current.length and not self._mending.has(family, at):
+                self._mending.put(family, at, raw)
                 put_back += 1
         gaps: dict[SegmentKey, int] = {}
         for number in sorted(records):
-            for entry in records[number].entries:
+            for entry in records[number].stored:
                 key = SegmentKey(entry.stream, entry.segment, entry.epoch)
                 at = keys.block(key, entry.start)
-                if entry.start < self._start_of(entry) or self._has(f"telemetry-{entry.generation:08d}", at):
+                if entry.start < self._mending.start_of(entry) or self._mending.has(
+                    f"telemetry-{entry.generation:08d}", at
+                ):
                     continue
                 restored = self._restore(entry, number)
                 put_back += 1
                 if restored.kind == GAP and entry.kind != GAP:
                     gaps[key] = gaps.get(key, 0) + 1
                     self._say(
-                        f"{self._name_of(entry.stream)} lost bytes {entry.start} to {entry.start + entry.length} "
+                        f"{self._mending.name_of(entry.stream)} lost bytes {entry.start} to {entry.start + entry.length} "
                         f"({'an unknown number of' if entry.events == UNKNOWN_EVENTS else entry.events} events) of commit "
                         f"{number}; a gap record says so"
                     )
@@ -155,17 +157,8 @@ class Salvage:
         for key, count in gaps.items():
             current = self._catalog.segments.get(key, SegmentRecord())
             changes.segments[key] = replace(current, gaps=current.gaps + count)
-        self._merge(changes)
+        self._mending.merge(changes)
         self.lines.append(f"{put_back} entries were put back, {sum(gaps.values())} of them as gaps")
-
-    def _has(self, family: str, key: bytes) -> bool:
-        """Whether an entry can be read at its place, or was put back there just now."""
-        if any(at == keys.block_offset(key) for at, _ in self._put_back.get(keys.block_segment(key), ())):
-            return True
-        try:
-            return self._kv.get(family, key) is not None
-        except DamagedBlockError:
-            return False
 
     def _settled_record(self, number: int) -> CommitRecord | None:
         family = self._catalog.chain_family_of(number)
@@ -178,17 +171,18 @@ class Salvage:
         entries: list[ChainEntry] = []
         lost = 0
         if known is not None:
-            for entry in known.entries:
-                if entry.start < self._start_of(entry):
+            entries += [entry for entry in known.entries if entry.kind == LAYOUT]
+            for entry in known.stored:
+                if entry.start < self._mending.start_of(entry):
                     entries.append(entry)  # It was given up since.
                     continue
                 mended = self._restore(entry, number)
-                lost += mended.kind == GAP and entry.kind == BLOCK
+                lost += mended.kind == GAP and entry.kind in (BLOCK, POINTER)
                 entries.append(mended)
             if not lost:
-                self._batch.put(self._chain_family(number), keys.chain(number), known.encode())
+                self._mending.put_record(known)
                 self._say(f"commit {number}: found whole and written again")
-                self._settle_segments(known)
+                self._mending.settle_segments(known)
                 return known
         else:
             entries = self._entries_of(number, claimed)
@@ -208,10 +202,10 @@ class Salvage:
             STAND_IN,
             checksum,
         )
-        self._batch.put(self._chain_family(number), keys.chain(number), record.encode())
+        self._mending.put_record(record)
         for entry in entries:
             if entry.kind == GAP:
-                name = self._name_of(entry.stream)
+                name = self._mending.name_of(entry.stream)
                 count = "an unknown number of" if entry.events == UNKNOWN_EVENTS else str(entry.events)
                 self._say(
                     f"commit {number}: {name} lost bytes {entry.start} to {entry.start + entry.length} "
@@ -219,37 +213,41 @@ class Salvage:
                 )
         if not any(entry.kind == GAP for entry in entries):
             self._say(f"commit {number}: its record was hit, nothing of what it wrote")
-        self._settle_segments(record)
+        self._mending.settle_segments(record)
         return record
-
-    def _start_of(self, entry: ChainEntry) -> int:
-        key = SegmentKey(entry.stream, entry.segment, entry.epoch)
-        return self._catalog.segments.get(key, SegmentRecord()).start
 
     def _restore(self, entry: ChainEntry, number: int) -> ChainEntry:
         """Put an entry that a commit record names back, or a gap in its place."""
         key = keys.block(SegmentKey(entry.stream, entry.segment, entry.epoch), entry.start)
         family = f"telemetry-{entry.generation:08d}"
-        if entry.kind == BLOCK and entry.checksum in self._found.blocks:
-            _, raw, header = self._found.blocks[entry.checksum]
-            self._put_block(family, key, raw)
-            self._know(entry, header)
-            return entry
-        if entry.kind != REPLACED and self._has(family, key):
-            return entry  # Only the commit's record was hit.
-        if entry.kind == GAP and key in self._found.gaps:
-            self._put_block(family, key, self._found.gaps[key][0])
-            return entry
-        if entry.kind == REPLACED:
-            thinned = GapRecord(GapReason.THINNED, entry.length, entry.events, 0, entry.checksum)
-            self._put_block(family, key, self._found.gaps.get(key, (thinned.encode(), thinned))[0])
+        raw = self._from_evidence(entry, key)
+        if raw is None:
+            if entry.kind != REPLACED and self._mending.has(family, key):
+                return entry  # Only the commit's record was hit.
+            raw = led_back(self._kv, self._catalog, entry) if entry.kind == POINTER else None
+        if raw is not None:
+            self._mending.put(family, key, raw)
+            self._mending.know(entry, raw)
             return entry
         header_hit = self._found.hit.get(key)
         if header_hit is not None:
-            self._know(entry, header_hit)
+            self._mending.know_header(entry, header_hit)
         gap = GapRecord(GapReason.DAMAGED, entry.length, entry.events, number, entry.checksum, _DETAIL)
-        self._put_block(family, key, gap.encode())
+        self._mending.put(family, key, gap.encode())
         return replace(entry, kind=GAP)
+
+    def _from_evidence(self, entry: ChainEntry, key: bytes) -> bytes | None:
+        """What of an entry lies whole in the evidence."""
+        if entry.kind == BLOCK and entry.checksum in self._found.blocks:
+            return self._found.blocks[entry.checksum][1]
+        led = self._found.pointers.get(key)
+        if entry.kind == POINTER and led is not None and Pointer.decode(led).checksum == entry.checksum:
+            return led
+        if entry.kind in (GAP, REPLACED) and key in self._found.gaps:
+            return self._found.gaps[key][0]
+        if entry.kind == REPLACED:
+            return GapRecord(GapReason.THINNED, entry.length, entry.events, 0, entry.checksum).encode()
+        return None
 
     def _entries_of(self, number: int, claimed: set[int]) -> list[ChainEntry]:
         """The entries of a commit whose record was hit, from the blocks themselves."""
@@ -259,15 +257,27 @@ class Salvage:
             if not key or checksum in claimed or (ours and header.commit != number):
                 continue
             segment = keys.block_segment(key)
-            generation = self._generation_for(segment, keys.block_offset(key))
+            generation = self._mending.generation_for(segment, keys.block_offset(key))
             if not ours and self._kv.get(f"telemetry-{generation:08d}", key) is not None:
                 continue
             claimed.add(checksum)
             entry = ChainEntry(
                 *segment, BLOCK, generation, keys.block_offset(key), header.raw_bytes, header.events, checksum
             )
-            self._put_block(f"telemetry-{generation:08d}", key, raw)
-            self._know(entry, header)
+            self._mending.put(f"telemetry-{generation:08d}", key, raw)
+            self._mending.know_header(entry, header)
+            entries.append(entry)
+        for key, raw in self._found.pointers.items():
+            led, segment = Pointer.decode(raw), keys.block_segment(key)
+            stream = self._catalog.by_number.get(segment.stream)
+            if led.commit != number or led.checksum in claimed or (stream is not None and stream.origin is not None):
+                continue
+            claimed.add(led.checksum)
+            start = keys.block_offset(key)
+            generation = self._mending.generation_for(segment, start)
+            self._mending.put(f"telemetry-{generation:08d}", key, raw)
+            entry = ChainEntry(*segment, POINTER, generation, start, led.length, led.events, led.checksum)
+            self._mending.know(entry, raw)
             entries.append(entry)
         return sorted(entries, key=lambda entry: (entry.stream, entry.segment, entry.epoch, entry.start))
 
@@ -281,129 +291,16 @@ class Salvage:
         gaps = []
         seen: set[SegmentKey] = set()
         for later in range(number + 1, newest + 1):
-            for entry in records[later].entries if later in records else ():
+            for entry in records[later].stored if later in records else ():
                 key = SegmentKey(entry.stream, entry.segment, entry.epoch)
                 if key in seen:
                     continue
                 seen.add(key)
-                end = self._end_before(key, entry.start)
+                end = self._mending.end_before(key, entry.start)
                 if end >= entry.start:
                     continue
-                generation = self._generation_for(key, end)
+                generation = self._mending.generation_for(key, end)
                 gap = GapRecord(GapReason.DAMAGED, entry.start - end, None, number, 0, _DETAIL)
-                self._put_block(f"telemetry-{generation:08d}", keys.block(key, end), gap.encode())
+                self._mending.put(f"telemetry-{generation:08d}", keys.block(key, end), gap.encode())
                 gaps.append(ChainEntry(*key, GAP, generation, end, entry.start - end, UNKNOWN_EVENTS, 0))
         return gaps
-
-    def _end_before(self, key: SegmentKey, offset: int) -> int:
-        """Where the last entry of a segment before `offset` ends: in the engine, or put back just now."""
-        end = 0
-        for _, generation in self._catalog.generations_of(key):
-            family = f"telemetry-{generation:08d}"
-            item = self._kv.last_before(family, keys.block(key, 0), keys.block(key, offset))
-            if item is not None:
-                end = max(end, keys.block_offset(item[0]) + entry_length(item[1]))
-        for at, length in self._put_back.get(key, ()):
-            if at < offset:
-                end = max(end, at + length)
-        return end
-
-    # the tables
-
-    def _apply_tables(self) -> None:
-        """Take over table entries from the logs where they are newer than what the engine found."""
-        for key, (commit, value) in sorted(self._found.tables.items(), key=lambda item: item[1][0]):
-            current = self._kv.get(DEFAULT, key)
-            if current is not None and unseal(key, current)[0] >= commit:
-                continue
-            self._batch.put(DEFAULT, key, value)
-            parse_entry(key, unseal(key, value)[1], self._changes)
-        self._catalog.apply(self._changes)
-        for name in self._changes.families:
-            self._kv.create_family(name)
-
-    def _settle_segments(self, record: CommitRecord) -> None:
-        """Bring segment records up to what a mended commit wrote, where their own was lost with it."""
-        changes = Changes()
-        for entry in record.entries:
-            key = SegmentKey(entry.stream, entry.segment, entry.epoch)
-            current = self._catalog.segments.get(key, SegmentRecord())
-            if entry.start < current.start or entry.kind == REPLACED:
-                continue
-            gaps = current.gaps + (entry.kind == GAP and record.stands_in)
-            current = replace(current, gaps=gaps)
-            if current.length < entry.start + entry.length:
-                events = 0 if entry.events == UNKNOWN_EVENTS else entry.events
-                current = replace(
-                    current,
-                    length=entry.start + entry.length,
-                    events=current.events + events,
-                    checksum=entry.checksum,
-                    last_commit=record.number,
-                )
-            changes.segments[key] = current
-            starts = self._catalog.generations_of(key)
-            if all(generation != entry.generation for _, generation in starts):
-                changes.segment_starts[key, entry.generation] = entry.start
-        self._merge(changes)
-
-    def _know(self, entry: ChainEntry, header: BlockHeader) -> None:
-        """What a block's header says of its stream and writers, where the tables have lost it."""
-        changes = Changes()
-        origin = next((n for n, mirror in self._catalog.mirrors.items() if mirror.store == header.store), None)
-        if entry.stream not in self._catalog.by_number:
-            name = header.stream if header.store == self._store else f"{origin or header.store}/{header.stream}"
-            mirrored = None if header.store == self._store else (origin or str(header.store), header.stream)
-            layout = (SegmentLayout(entry.segment, entry.epoch, KeyRange()),)
-            changes.streams[name] = StreamRecord(
-                entry.stream, name, header.incarnation, StreamConfig(), mirrored, layout
-            )
-        if origin is not None and header.commit > self._catalog.throughs.get(entry.stream, 0):
-            changes.throughs[entry.stream] = header.commit
-        known = self._catalog.writers.get(entry.stream, {})
-        for span in header.writers:
-            if known.get(span.writer, -1) < span.last:
-                changes.writers[entry.stream, span.writer] = span.last
-        self._merge(changes)
-
-    def _merge(self, changes: Changes) -> None:
-        self._catalog.apply(changes)
-        self._changes.streams.update(changes.streams)
-        self._changes.segments.update(changes.segments)
-        self._changes.segment_starts.update(changes.segment_starts)
-        self._changes.writers.update(changes.writers)
-        self._changes.throughs.update(changes.throughs)
-
-    def _write(self, newest: int) -> None:
-        for key, payload in self._changes.entries():
-            self._batch.put(DEFAULT, key, seal(key, newest, payload))
-        self._kv.write(self._batch)
-        self._kv.sync()
-
-    # places
-
-    def _put_block(self, family: str, key: bytes, raw: bytes) -> None:
-        self._kv.create_family(family)
-        self._batch.put(family, key, raw)
-        self._put_back.setdefault(keys.block_segment(key), []).append((keys.block_offset(key), entry_length(raw)))
-
-    def _chain_family(self, number: int) -> str:
-        family = self._catalog.chain_family_of(number)
-        name = family.name if family is not None else "chain-00000001"
-        self._kv.create_family(name)
-        return name
-
-    def _generation_for(self, segment: SegmentKey, offset: int) -> int:
-        """Where readers will look for an entry at `offset`."""
-        holding = self._catalog.generation_of(segment, offset)
-        newest = self._catalog.newest_family("telemetry")
-        return holding if holding is not None else newest.number if newest is not None else 1
-
-    def _name_of(self, stream: int) -> str:
-        known = self._catalog.by_number.get(stream)
-        return repr(known.name) if known is not None else f"stream number {stream}"
-
-
-def entry_length(raw: bytes) -> int:
-    """How many bytes of offsets a stored block or gap record covers. Raises DamagedBlockError."""
-    return GapRecord.decode(raw).length if raw[:4] == GAP_MAGIC else block.parse_header(raw).raw_bytes

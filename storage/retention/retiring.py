@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from storage.catalog import Catalog, FamilyRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.group import Group
 from storage.keys import SegmentKey
+from storage.records import FamilyRecord, StreamRecord
 
 
 def dead_generations(catalog: Catalog) -> list[FamilyRecord]:
@@ -54,7 +55,7 @@ def needed_from(catalog: Catalog, confirmed: Mapping[str, int]) -> int:
 
 
 def _last_commit(catalog: Catalog, stream: StreamRecord) -> int:
-    keys = [SegmentKey(stream.number, layout.segment, layout.epoch) for layout in stream.layout]
+    keys = [stream.key(layout) for layout in stream.layout]
     return max((catalog.segments[key].last_commit for key in keys if key in catalog.segments), default=0)
 
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from storage import drops
-from storage.budget import DiskBudget, Sizes
-from storage.catalog import Catalog, FamilyRecord, StreamRecord
+from storage.catalog import Catalog
 from storage.clock import Clock
 from storage.committer import Committer
-from storage.compacting import WORTH_BYTES, Compactor
 from storage.errors import ConditionFailedError, StoreFullError
-from storage.forecast import Outlook
 from storage.group import Group
-from storage.keeping import cut_by_age, cut_by_bytes, live_bytes, sent_before
-from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import Position, Receipt, RetentionPolicy
 from storage.reading import SegmentScan
-from storage.retiring import dead_chain, dead_generations, needed_from, take_gone
-from storage.room import Bounds, Room
+from storage.records import FamilyRecord, StreamRecord
+from storage.retention import drops
+from storage.retention.budget import DiskBudget, Sizes
+from storage.retention.compacting import WORTH_BYTES, Compactor
+from storage.retention.forecast import Outlook
+from storage.retention.keeping import cut_by_age, cut_by_bytes, live_bytes, sent_before
+from storage.retention.retiring import dead_chain, dead_generations, needed_from, take_gone
+from storage.retention.room import Bounds, Room
+from storage.retention.truncating import Cut, commit_start, cuts_of, measure, take_cuts
+from storage.seeking import timeline_of
 from storage.ticket import Ticket
-from storage.truncating import Cut, commit_start, cuts_of, measure, take_cuts
 
 STREAMS_AT_ONCE = 50
 """Streams with a policy that one step looks at."""
@@ -148,7 +149,7 @@ class Retention:
         return self._mirrored.get(stream.name, RetentionPolicy())
 
     def _scans(self, stream: StreamRecord) -> list[SegmentScan]:
-        keys = (SegmentKey(stream.number, layout.segment, layout.epoch) for layout in stream.layout)
+        keys = (stream.key(layout) for layout in stream.layout)
         return [SegmentScan(self._kv, self._catalog, key) for key in keys]
 
     def _cut(self, stream: StreamRecord, scan: SegmentScan) -> tuple[int, str]:
@@ -160,7 +161,8 @@ class Retention:
         found = (record.start, drops.AGE)
         if policy.max_age_s is not None:
             max_age_ns = int(policy.max_age_s * 1e9)
-            cut = cut_by_age(scan, self._clock, max_age_ns, mirrored=stream.origin is not None)
+            clock = self._clock if stream.origin is None else None
+            cut = cut_by_age(scan, timeline_of(self._catalog, stream, scan), max_age_ns, clock)
             found = max(found, (min(cut, allowed), drops.AGE))
         if policy.consumed and read is not None:
             found = max(found, (min(commit_start(scan, read_to), allowed), drops.CONSUMED))

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from storage import drops, entry
-from storage.catalog import Catalog, FamilyRecord
+from storage import entry
+from storage.catalog import Catalog
 from storage.chain import BLOCK, REPLACED, ChainEntry, GapRecord
-from storage.drops import Dropped, Drops, Edit
 from storage.errors import ConditionFailedError, DamagedBlockError
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import GapReason, Receipt
 from storage.reading import SegmentScan
+from storage.records import FamilyRecord
+from storage.retention import drops
+from storage.retention.drops import Dropped, Drops, Edit
+from storage.retention.truncating import entries_between
 from storage.ticket import Ticket
-from storage.truncating import entries_between
 
 BLOCKS_AT_ONCE = 4000
 """Blocks that one commit thins."""

@@ -1,0 +1,203 @@
+"""Chunks at opening: what no pointer names is cut off, what pointers name and is not there is told.
+
+The records say how much of each chunk pointers name. But a record may have been lost with a page of the tables, so before
+anything behind a record's end is let go, the blocks found there are asked which segment they are of, and that segment
+whether a pointer leads to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from storage import block, entry
+from storage.block import BlockHeader
+from storage.bulk.chunks import ChunkRecord
+from storage.bulk.writes import pointer_to
+from storage.catalog import Catalog
+from storage.chain import ChainEntry
+from storage.errors import DamagedBlockError
+from storage.keys import SegmentKey
+from storage.kv.contract import KeyValueStore
+from storage.pointer import MAGIC, InChunk, KeyFrame, Pointer
+from storage.reading import SegmentScan
+
+_STEP_BYTES = 1 << 20
+_HEADER_BYTES = 1 << 20
+"""A header is hardly ever above this: it names the writers of one commit."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """What opening changes about chunks, and in words what was found, one line each."""
+
+    records: dict[int, ChunkRecord] = field(default_factory=dict)
+    gone: list[int] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def settle_chunks(kv: KeyValueStore, catalog: Catalog) -> Settled:
+    """Bring files and records together: files are cut and unlinked at once, records change with the opening's commit."""
+    settled = Settled()
+    for record in list(catalog.chunks.values()):
+        segment = catalog.segments.get(record.segment)
+        if segment is not None and record.end <= segment.start:
+            # Given up; a repair of the tables may have brought the record back.
+            settled.gone.append(record.number)
+    for number in kv.chunks.numbers():
+        if number in settled.gone:
+            kv.chunks.unlink(number)
+            continue
+        known = catalog.chunks.get(number)
+        held = kv.chunks.size(number) or 0
+        named = 0 if known is None else known.size_bytes
+        if held <= named:
+            continue
+        found = _find_named(kv, catalog, number, named, held, known)
+        if found is not None:
+            settled.records[number] = found
+            named = found.size_bytes
+            settled.lines.append(f"chunk {number}: its record was behind the pointers to it, and was made again")
+        if named:
+            kv.chunks.cut(number, named)
+        else:
+            kv.chunks.unlink(number)
+    for number in sorted(catalog.chunks.keys() - set(settled.gone)):
+        _tell_lost(kv, catalog, settled.records.get(number, catalog.chunks[number]), settled)
+    return settled
+
+
+def _find_named(
+    kv: KeyValueStore, catalog: Catalog, number: int, start: int, end: int, known: ChunkRecord | None
+) -> ChunkRecord | None:
+    """The record that a chunk should have, where pointers lead to blocks in its bytes [start, end)."""
+    record = None
+    for at, header in _blocks_in(kv, number, start, end):
+        for segment in _segments_of(catalog, header):
+            found = _pointer_to(kv, catalog, segment, header, number, at)
+            if found is not None:
+                offset, pointer = found
+                first = known.first if known is not None else record.first if record is not None else offset
+                record = ChunkRecord(number, segment, first, offset + pointer.length, at + pointer.size_bytes)
+    return None if record is None else replace(record, sealed=True)
+
+
+def _blocks_in(kv: KeyValueStore, number: int, start: int, end: int) -> Iterator[tuple[int, BlockHeader]]:
+    """Every block whose header is whole, and where it lies."""
+    at = start
+    while at < end:
+        piece = kv.chunks.read(number, at, min(_STEP_BYTES + len(block.MAGIC), end - at))
+        found = piece.find(block.MAGIC)
+        if found < 0:
+            at += _STEP_BYTES
+            continue
+        at += found
+        try:
+            header = block.parse_header(kv.chunks.read(number, at, min(_HEADER_BYTES, end - at)))
+        except DamagedBlockError:
+            at += 1
+            continue
+        yield at, header
+        at += header.size_bytes
+
+
+def _segments_of(catalog: Catalog, header: BlockHeader) -> list[SegmentKey]:
+    return [
+        SegmentKey(stream.number, header.segment, header.epoch)
+        for stream in catalog.streams.values()
+        if stream.incarnation == header.incarnation
+    ]
+
+
+def _pointer_to(
+    kv: KeyValueStore, catalog: Catalog, segment: SegmentKey, header: BlockHeader, number: int, at: int
+) -> tuple[int, Pointer] | None:
+    """The pointer that leads to a block, and its offset. Entries of a segment are in the order of their commits."""
+    scan = SegmentScan(kv, catalog, segment)
+    low, high = scan.record.start, scan.record.length
+    while low < high:
+        middle = (low + high) // 2
+        found = scan.entry_at(middle)
+        if found is None or _commit(found[1]) >= header.commit:
+            high = middle
+        else:
+            low = middle + 1
+    offset = low
+    while items := scan.entries_from(offset):
+        for start, raw in items:
+            if _commit(raw) > header.commit:
+                return None
+            if raw[:4] == MAGIC:
+                pointer = _decode(raw)
+                if pointer is not None and pointer.place == InChunk(number, at):
+                    return start, pointer
+        offset = items[-1][0] + 1
+    return None
+
+
+def _decode(raw: bytes) -> Pointer | None:
+    try:
+        return Pointer.decode(raw)
+    except DamagedBlockError:
+        return None
+
+
+def _commit(raw: bytes) -> int:
+    """The commit of an entry; 0 where it can't be read: bisecting then goes on behind it."""
+    try:
+        return entry.head(raw).commit
+    except DamagedBlockError:
+        return 0
+
+
+def _tell_lost(kv: KeyValueStore, catalog: Catalog, record: ChunkRecord, settled: Settled) -> None:
+    """A chunk that is missing, or shorter than what pointers name: tell which ranges are lost, and put nothing more in it."""
+    held = kv.chunks.size(record.number)
+    if (held or 0) >= record.size_bytes:
+        return
+    stream = catalog.by_number.get(record.segment.stream)
+    name = f"stream number {record.segment.stream}" if stream is None else repr(stream.name)
+    what = "is missing" if held is None else f"is {record.size_bytes - held} bytes short"
+    start, events = lost_behind(kv, catalog, record, held or 0)
+    settled.lines.append(
+        f"chunk {record.number} {what}: {name}/{record.segment.segment}.{record.segment.epoch} lost bytes {start} to "
+        f"{record.end} ({events} events)"
+    )
+    settled.records[record.number] = replace(record, size_bytes=held or 0, sealed=True)
+
+
+def lost_behind(kv: KeyValueStore, catalog: Catalog, record: ChunkRecord, held_bytes: int) -> tuple[int, int]:
+    """Where a segment's offsets begin that lie behind the first `held_bytes` of a chunk, and how many events they had."""
+    scan = SegmentScan(kv, catalog, record.segment)
+    offset, first = max(record.first, scan.record.start), record.end
+    events = 0
+    while offset < record.end and (items := scan.entries_from(offset)):
+        for start, raw in items:
+            pointer = _decode(raw) if raw[:4] == MAGIC else None
+            if start >= record.end or pointer is None or not isinstance(pointer.place, InChunk):
+                continue
+            if pointer.place.chunk == record.number and pointer.place.offset + pointer.size_bytes > held_bytes:
+                first = min(first, start)
+                events += pointer.events
+        offset = items[-1][0] + 1
+    return first, events
+
+
+def led_back(kv: KeyValueStore, catalog: Catalog, entry: ChainEntry) -> bytes | None:
+    """A pointer made again for an entry of the chain whose own was hit: its block lies whole in a chunk. None: it does not."""
+    key = SegmentKey(entry.stream, entry.segment, entry.epoch)
+    of_segment = catalog.chunks_of(key)
+    holding = [record for record in of_segment if record.first <= entry.start < record.end] or of_segment[-1:]
+    for record in holding:
+        for at, header in _blocks_in(kv, record.number, 0, kv.chunks.size(record.number) or 0):
+            if (header.raw_bytes, header.events) != (entry.length, entry.events):
+                continue
+            raw = kv.chunks.read(record.number, at, header.size_bytes)
+            if block.checksum(raw) == entry.checksum:
+                try:
+                    frames = block.frames(raw, header)
+                except DamagedBlockError:
+                    continue
+                key_frames = [KeyFrame(frame.at, frame.times_ns[0]) for frame in frames if frame.key_frame]
+                return replace(pointer_to(raw, key_frames), place=InChunk(record.number, at)).encode()
+    return None

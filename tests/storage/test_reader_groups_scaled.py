@@ -1,0 +1,112 @@
+"""Reader groups on streams that the store itself scales, over power cuts."""
+
+from __future__ import annotations
+
+import contextlib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import Append, Event, Frame, SegmentInfo, SegmentStore
+from storage.errors import StoreBusyError
+from storage.kv.memory import MemoryTwin
+from storage.model import KeyRange
+from storage.readers import Reader
+
+KEYS = [f"pump-{number}" for number in range(8)]
+
+Steps = list[tuple[str, int]]
+
+steps_of_a_stream = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(0, 7)),
+        st.tuples(st.just("split"), st.integers(0, 20)),
+        st.tuples(st.just("merge"), st.integers(0, 20)),
+        st.tuples(st.sampled_from(["read", "new reader", "close", "checkpoint"]), st.integers(0, 3)),
+    ),
+    max_size=60,
+)
+
+
+def open_segments(store: SegmentStore) -> list[SegmentInfo]:
+    return sorted((s for s in store.stream("s").segments if s.until is None), key=lambda segment: segment.keys.low)
+
+
+def change(store: SegmentStore, what: str, value: int, written: list[tuple[str, bytes]]) -> None:
+    segments = open_segments(store)
+    if what == "append":
+        written.append((KEYS[value], b"%d" % len(written)))
+        key, payload = written[-1]
+        store.submit([Append("s", [Frame([payload], key)])]).result()
+    elif what == "split":
+        segment = segments[value % len(segments)]
+        store.scale("s", [segment.id], segment.keys.split())
+    elif what == "merge" and len(segments) > 1:
+        one, other = segments[value % (len(segments) - 1) :][:2]
+        store.scale("s", [one.id, other.id], [KeyRange(one.keys.low, other.keys.high)])
+
+
+def told(items: object) -> list[tuple[str, bytes]]:
+    assert isinstance(items, list)
+    return [(item.routing_key, item.payload) for item in items if isinstance(item, Event)]
+
+
+def by_key(events: list[tuple[str, bytes]]) -> dict[str, list[bytes]]:
+    return {key: [payload for k, payload in events if k == key] for key in KEYS}
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps_of_a_stream)
+def test_whatever_scales_each_event_is_read_once_and_each_key_in_order(steps: Steps) -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        group = store.reader_group("g", ["s"])
+        readers: list[Reader] = [group.reader("0")]
+        written: list[tuple[str, bytes]] = []
+        got: list[tuple[str, bytes]] = []
+        for number, (what, value) in enumerate(steps):
+            reader = readers[value % len(readers)]
+            if what == "read":
+                got += told(reader.read(3))
+            elif what == "new reader" and len(readers) < 4:
+                readers.append(group.reader(str(number + 1)))
+            elif what == "close" and len(readers) > 1:
+                readers.remove(reader)
+                reader.close()
+            elif what == "checkpoint":
+                with contextlib.suppress(StoreBusyError):
+                    group.checkpoint(f"at {number}")
+            else:
+                change(store, what, value, written)
+        for _ in range(200):
+            got += [event for reader in readers for event in told(reader.read(5))]
+        assert by_key(got) == by_key(written)
+        assert sorted(got) == sorted(written)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps_of_a_stream, steps_of_a_stream)
+def test_a_groups_cut_goes_on_behind_what_was_read_after_scales_and_a_power_cut(before: Steps, behind: Steps) -> None:
+    twin = MemoryTwin()
+    store = SegmentStore.in_memory(twin)
+    store.create_stream("s")
+    written: list[tuple[str, bytes]] = []
+    reader = store.reader_group("g", ["s"]).reader("a")
+    got: list[tuple[str, bytes]] = []
+    for what, value in before:
+        change(store, what, value, written)
+        if what == "read":
+            got += told(reader.read(3))
+    reader.close()
+    cut = store.reader_group("g").cut()["s"]
+    for what, value in behind:
+        change(store, what, value, written)
+    twin.power_cut()
+    with SegmentStore.in_memory(twin) as store:
+        rest = told(list(store.read("s", cut)))
+        assert by_key(got + rest) == by_key(written)
+        reader = store.reader_group("g").reader("b")
+        again: list[tuple[str, bytes]] = []
+        for _ in range(200):
+            again += told(reader.read(50))
+        assert by_key(got + again) == by_key(written)

@@ -1,0 +1,273 @@
+"""A stream scales: keys move to new segments, and nothing is lost, doubled or reordered under any of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import Append, Event, FakeClock, Frame, SegmentInfo, SegmentStore
+from storage.errors import ConditionFailedError, StorageError, StreamSealedError, WriterNumberGapError
+from storage.kv.memory import MemoryTwin
+from storage.model import KeyRange, Position, StreamCut, key_point
+
+KEYS = [f"pump-{number}" for number in range(8)]
+
+
+def open_segments(store: SegmentStore) -> list[SegmentInfo]:
+    return [segment for segment in store.stream("s").segments if segment.until is None]
+
+
+def split(store: SegmentStore, index: int = 0, parts: int = 2) -> None:
+    segment = open_segments(store)[index]
+    store.scale("s", [segment.id], segment.keys.split(parts))
+
+
+def merge(store: SegmentStore, index: int = 0) -> None:
+    one, other = sorted(open_segments(store), key=lambda segment: segment.keys.low)[index : index + 2]
+    store.scale("s", [one.id, other.id], [KeyRange(one.keys.low, other.keys.high)])
+
+
+def append(store: SegmentStore, key: str, payload: bytes) -> Position:
+    position = store.submit([Append("s", [Frame([payload], key)])]).result().positions[0]
+    assert position is not None
+    return position
+
+
+def scaled(store: SegmentStore, rounds: int = 40) -> list[tuple[str, bytes]]:
+    """Appends with splits and merges in between."""
+    store.create_stream("s")
+    written = []
+    for number in range(rounds):
+        key = KEYS[number % len(KEYS)]
+        append(store, key, b"%d" % number)
+        written.append((key, b"%d" % number))
+        if number % 10 == 4:
+            split(store)
+        elif number % 10 == 9 and len(open_segments(store)) > 1:
+            merge(store)
+    return written
+
+
+def told(events: list[Event]) -> list[tuple[str, bytes]]:
+    return [(event.routing_key, event.payload) for event in events]
+
+
+def test_a_key_is_in_one_open_segment_and_goes_on_in_its_successor() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        assert append(store, "a", b"0")[:2] == (0, 0)
+        split(store)
+        stream = store.stream("s")
+        first, low, high = stream.segments
+        assert (first.until, low.id.epoch, high.id.epoch) == (1, 1, 1)
+        assert (low.keys.high, high.keys.low) == (1 << 63, 1 << 63)
+        assert stream.successors(first) == (low, high)
+        assert stream.predecessors(high) == (first,)
+        for key in KEYS:
+            here = high if key_point(key) >= 1 << 63 else low
+            assert append(store, key, b"1")[:2] == (here.id.number, here.id.epoch)
+
+
+def test_what_was_written_is_read_in_order_across_splits_and_merges() -> None:
+    with SegmentStore.in_memory() as store:
+        written = scaled(store)
+        assert told(list(store.read("s"))) == written
+        assert store.check().findings == []
+
+
+def test_every_position_from_before_and_between_scales_goes_on_exactly_behind_itself() -> None:
+    with SegmentStore.in_memory() as store:
+        scaled(store)
+        events = list(store.read("s"))
+        for index, event in enumerate(events):
+            assert list(store.read("s", event.next)) == events[index + 1 :]
+            assert event in list(store.read("s", event.position))
+
+
+def test_a_stream_cut_holds_through_scales() -> None:
+    with SegmentStore.in_memory() as store:
+        written = scaled(store, 23)
+        reader = store.reader("s")
+        read = reader.poll(11)
+        cut = StreamCut.parse(str(reader.cut))
+        for _ in range(3):
+            split(store, -1)
+            written.append(("late", b"x"))
+            append(store, "late", b"x")
+        assert len(read) == 11
+        assert told(list(store.read("s", cut))) == written[11:]
+        assert told(list(store.read("s", "head", stop=cut))) == written[:11]
+        assert str(store.cut("s", cut)) == str(cut)
+
+
+def test_head_and_tail_are_cuts_of_all_that_is_open() -> None:
+    with SegmentStore.in_memory() as store:
+        scaled(store, 15)
+        tail = store.cut("s", "tail")
+        assert len(tail.positions) == len(open_segments(store))
+        assert list(store.read("s", tail)) == []
+        assert list(store.read("s", store.resolve("s", "tail"))) == []
+        assert store.cut("s", "head").positions == (Position(0, 0, 0),)
+        position = append(store, "new", b"new")
+        assert [event.position for event in store.read("s", tail)] == [position]
+
+
+def test_a_follower_reads_on_through_a_scale_in_small_steps() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        reader = store.reader("s")
+        read: list[bytes] = []
+        for number in range(30):
+            append(store, KEYS[number % 8], b"%d" % number)
+            if number % 7 == 3:
+                split(store, -1)
+            if number % 3 == 0:
+                read += [item.payload for item in reader.poll(2) if isinstance(item, Event)]
+        while items := reader.poll(2):
+            read += [item.payload for item in items if isinstance(item, Event)]
+        assert read == [b"%d" % number for number in range(30)]
+
+
+def test_a_number_stored_before_a_scale_is_not_stored_again_behind_it() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        writer = store.writer("s", "w")
+        writer.append_many([b"0", b"1"], "a").result()
+        split(store)
+        assert writer.append(b"1", "a", number=1).result().duplicates == 1
+        with pytest.raises(WriterNumberGapError):
+            writer.append(b"3", "a", number=3).result()
+        assert writer.append(b"2", "b", number=2).result().stored == 1
+        assert [event.payload for event in store.read("s")] == [b"0", b"1", b"2"]
+
+
+def test_a_sealed_stream_is_read_and_takes_nothing_more() -> None:
+    with SegmentStore.in_memory() as store:
+        written = scaled(store, 12)
+        ends = {segment.id: segment.length for segment in store.stream("s").segments}
+        store.seal("s")
+        store.seal("s")
+        with pytest.raises(StreamSealedError, match="takes nothing more"):
+            append(store, "a", b"late")
+        assert {segment.id: segment.length for segment in store.stream("s").segments} == ends
+        assert told(list(store.read("s", follow=True))) == written
+
+
+def test_a_sealed_segment_never_grows() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        append(store, "a", b"0")
+        length = store.stream("s").segments[0].length
+        # In one commit: what comes before the scale goes to the old segment, what comes behind it to the new ones.
+        before = store.submit([Append("s", [Frame([b"1"], "a")])])
+        segment = store.stream("s").segments[0]
+        store.scale("s", [segment.id], segment.keys.split())
+        sealed = store.stream("s").segments[0]
+        assert before.result().commit == store.last_commit
+        assert sealed.length > length
+        append(store, "a", b"2")
+        assert store.stream("s").segments[0].length == sealed.length
+        assert [event.payload for event in store.read("s")] == [b"0", b"1", b"2"]
+
+
+def test_a_scale_that_does_not_fit_is_refused_whole() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        segment = store.stream("s").segments[0]
+        for ranges in ([], [KeyRange(0, 5)], [KeyRange(), KeyRange(0, 5)], [KeyRange(0, 0), KeyRange()]):
+            with pytest.raises(StorageError, match="range"):
+                store.scale("s", [segment.id], ranges)
+        store.scale("s", [segment.id], segment.keys.split(3))
+        with pytest.raises(ConditionFailedError, match="not all of the segments"):
+            store.scale("s", [segment.id], segment.keys.split())
+        assert len(open_segments(store)) == 3
+
+
+def test_a_scale_survives_a_power_cut_and_is_read_on_from_where_it_was() -> None:
+    twin = MemoryTwin()
+    store = SegmentStore.in_memory(twin)
+    written = scaled(store, 25)
+    position = list(store.read("s"))[12].next
+    twin.power_cut()
+    with SegmentStore.in_memory(twin) as store:
+        assert told(list(store.read("s"))) == written
+        assert told(list(store.read("s", position))) == written[13:]
+        assert store.check().findings == []
+
+
+def test_a_conditional_append_is_judged_by_the_segment_of_its_key() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        split(store)
+        low, high = open_segments(store)
+        key = next(key for key in KEYS if key_point(key) in high.keys)
+        append(store, key, b"0")
+        length = open_segments(store)[1].length
+        assert low.length == 0
+        with pytest.raises(ConditionFailedError):
+            store.submit([Append("s", [Frame([b"1"], key)], expected_length=0)]).result()
+        store.submit([Append("s", [Frame([b"1"], key)], expected_length=length)]).result()
+
+
+def test_a_time_is_found_in_every_segment() -> None:
+    clock = FakeClock()
+    with SegmentStore.in_memory(clock=clock) as store:
+        store.create_stream("s")
+        for number in range(40):
+            clock.advance(10)
+            append(store, KEYS[number % 8], b"%d" % number)
+            if number % 10 == 5:
+                split(store, -1)
+        assert [event.payload for event in store.read("s", "195s")] == [b"%d" % number for number in range(20, 40)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.sampled_from(KEYS), st.integers(1, 3)),
+            st.tuples(st.just("split"), st.integers(0, 20), st.integers(2, 3)),
+            st.tuples(st.just("merge"), st.integers(0, 20), st.just(0)),
+            st.tuples(st.just("truncate"), st.integers(0, 100), st.just(0)),
+            st.tuples(st.just("reopen"), st.just(0), st.just(0)),
+        ),
+        max_size=60,
+    ),
+    st.integers(1, 7),
+)
+def test_under_random_scales_each_key_is_read_once_and_in_order(
+    steps: list[tuple[str, int | str, int]], step: int
+) -> None:
+    twin = MemoryTwin()
+    store = SegmentStore.in_memory(twin)
+    store.create_stream("s")
+    written: list[tuple[str, bytes]] = []
+    for what, value, count in steps:
+        segments = sorted(open_segments(store), key=lambda segment: segment.keys.low)
+        if what == "append":
+            for _ in range(count):
+                written.append((str(value), b"%d" % len(written)))
+                append(store, *written[-1])
+        elif what == "split":
+            segment = segments[int(value) % len(segments)]
+            store.scale("s", [segment.id], segment.keys.split(count))
+        elif what == "merge" and len(segments) > 1:
+            merge(store, int(value) % (len(segments) - 1))
+        elif what == "truncate":
+            reader = store.reader("s")
+            gone = reader.poll(1 + int(value) % (len(written) + 1))
+            store.truncate("s", reader.cut)
+            written = written[sum(isinstance(item, Event) for item in gone) :]
+        elif what == "reopen":
+            twin.power_cut()
+            store = SegmentStore.in_memory(twin)
+    assert told(list(store.read("s"))) == written
+    reader = store.reader("s")
+    read: list[Event] = []
+    while items := [item for item in reader.poll(step) if isinstance(item, Event)]:
+        read += items
+        again = store.reader("s", items[-1].next if len(read) % 2 else reader.cut)
+        assert told([e for e in again.poll(1000) if isinstance(e, Event)]) == written[len(read) :]
+    assert told(read) == written
+    assert store.check().findings == []

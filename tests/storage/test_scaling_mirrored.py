@@ -1,0 +1,168 @@
+"""A stream that scales is mirrored: the same segments, the same offsets, at every moment a prefix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import Append, Frame, SegmentStore, committer
+from storage.kv.memory import MemoryTwin
+from storage.mirror.unit import Unit
+from storage.model import KeyRange, SegmentInfo
+
+KEYS = [f"pump-{number}" for number in range(8)]
+
+
+def open_segments(store: SegmentStore) -> list[SegmentInfo]:
+    return sorted((s for s in store.stream("s").segments if s.until is None), key=lambda segment: segment.keys.low)
+
+
+def append(store: SegmentStore, key: str, payload: bytes) -> None:
+    store.submit([Append("s", [Frame([payload], key)])]).result()
+
+
+def next_unit(gateway: SegmentStore, hub: SegmentStore, max_bytes: int = 1) -> Unit | None:
+    return gateway.next_unit("g", hub.holdings("g").streams, lambda _: True, max_bytes)
+
+
+def drain(gateway: SegmentStore, hub: SegmentStore, max_bytes: int = 1) -> None:
+    while (unit := next_unit(gateway, hub, max_bytes)) is not None:
+        hub.submit_unit(unit).result()
+        here = [(event.routing_key, event.payload) for event in gateway.read("s")]
+        there = [(event.routing_key, event.payload) for event in hub.read("g/s")]
+        assert there == here[: len(there)]
+
+
+def same(gateway: SegmentStore, hub: SegmentStore) -> None:
+    here, there = gateway.stream("s"), hub.stream("g/s")
+    assert [(s.id.number, s.id.epoch, s.keys, s.until, s.length, s.events) for s in there.segments] == [
+        (s.id.number, s.id.epoch, s.keys, s.until, s.length, s.events) for s in here.segments
+    ]
+    events = list(gateway.read("s"))
+    assert [event._replace(stream="s") for event in hub.read("g/s")] == events
+    for index, event in enumerate(events):
+        assert len(list(hub.read("g/s", event.next))) == len(events) - index - 1
+    assert gateway.check().findings == hub.check().findings == []
+
+
+def test_scales_reach_the_hub_with_what_was_written_around_them() -> None:
+    with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
+        gateway.create_stream("s")
+        for number in range(24):
+            append(gateway, KEYS[number % 8], b"%d" % number)
+            if number % 6 == 5:
+                segment = open_segments(gateway)[0]
+                gateway.scale("s", [segment.id], segment.keys.split())
+        drain(gateway, hub)
+        same(gateway, hub)
+
+
+def test_a_scale_or_a_seal_reaches_the_hub_though_nothing_is_written_behind_it() -> None:
+    with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
+        gateway.create_stream("s")
+        append(gateway, "a", b"0")
+        drain(gateway, hub)
+        segment = open_segments(gateway)[0]
+        gateway.scale("s", [segment.id], segment.keys.split())
+        drain(gateway, hub)
+        same(gateway, hub)
+        gateway.seal("s")
+        drain(gateway, hub)
+        same(gateway, hub)
+        assert next_unit(gateway, hub) is None
+
+
+def test_a_unit_from_before_a_scale_does_not_tell_of_it() -> None:
+    with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
+        gateway.create_stream("s")
+        append(gateway, "a", b"0")
+        segment = open_segments(gateway)[0]
+        gateway.scale("s", [segment.id], segment.keys.split())
+        unit = next_unit(gateway, hub)
+        assert unit is not None
+        hub.submit_unit(unit).result()
+        assert [segment.until for segment in hub.stream("g/s").segments] == [None]
+
+
+def test_a_head_given_up_before_it_was_sent_is_a_gap_in_each_segment() -> None:
+    with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
+        gateway.create_stream("s")
+        append(gateway, "a", b"0")
+        drain(gateway, hub)
+        segment = open_segments(gateway)[0]
+        gateway.scale("s", [segment.id], segment.keys.split())
+        for number in range(20):
+            append(gateway, KEYS[number % 8], b"%d" % number)
+        kept = list(gateway.read("s"))[15:]
+        gateway.truncate("s", gateway.cut("s", kept[0].position))
+        drain_plain(gateway, hub)
+        assert [event.payload for event in hub.read("g/s")] == [b"0", *(event.payload for event in kept)]
+        assert sum(segment.gaps for segment in hub.stream("g/s").segments) == 2
+        assert hub.check().ok
+
+
+def drain_plain(gateway: SegmentStore, hub: SegmentStore) -> None:
+    while (unit := next_unit(gateway, hub)) is not None:
+        hub.submit_unit(unit).result()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.sampled_from(range(8))),
+            st.tuples(st.just("split"), st.integers(0, 20)),
+            st.tuples(st.just("merge"), st.integers(0, 20)),
+            st.tuples(st.just("drain"), st.sampled_from([1, 500, 1 << 20])),
+            st.tuples(st.just("hub power cut"), st.just(0)),
+            st.tuples(st.just("gateway power cut"), st.just(0)),
+        ),
+        max_size=60,
+    )
+)
+def test_under_random_scales_the_hub_is_always_a_prefix(steps: list[tuple[str, int]]) -> None:
+    twins = MemoryTwin(), MemoryTwin()
+    gateway, hub = map(SegmentStore.in_memory, twins)
+    gateway.create_stream("s")
+    append(gateway, "a", b"first")
+    for number, (what, value) in enumerate(steps):
+        segments = open_segments(gateway)
+        if what == "append":
+            append(gateway, KEYS[value], b"%d" % number)
+        elif what == "split":
+            segment = segments[value % len(segments)]
+            gateway.scale("s", [segment.id], segment.keys.split())
+        elif what == "merge" and len(segments) > 1:
+            one, other = segments[value % (len(segments) - 1) :][:2]
+            gateway.scale("s", [one.id, other.id], [KeyRange(one.keys.low, other.keys.high)])
+        elif what == "drain" and (unit := next_unit(gateway, hub, value)) is not None:
+            hub.submit_unit(unit).result()
+            hub.submit_unit(unit).result()
+        elif what == "hub power cut":
+            twins[1].power_cut()
+            hub = SegmentStore.in_memory(twins[1])
+        elif what == "gateway power cut":
+            twins[0].power_cut()
+            gateway = SegmentStore.in_memory(twins[0])
+    drain(gateway, hub)
+    same(gateway, hub)
+
+
+def test_what_the_chain_no_longer_tells_the_segments_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "SETTLED_BYTES", 4000)
+    with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
+        gateway.create_stream("s")
+        for number in range(12):
+            append(gateway, KEYS[number % 8], b"%d" % number)
+            if number % 3 == 2:
+                segment = open_segments(gateway)[0]
+                gateway.scale("s", [segment.id], segment.keys.split())
+        gateway.seal("s")
+        catalog = gateway._catalog
+        assert catalog.node is not None
+        catalog.node = replace(catalog.node, chain=10_000)
+        drain(gateway, hub, 200)
+        same(gateway, hub)
