@@ -44,7 +44,7 @@ from storage.kv.contract import Batch, Item, LogEvidence
 from storage.kv.evidence import gather_logs
 from storage.kv.pair import PREFIX, Read, settle
 from storage.kv.repair import Repair, manifest_damage, mend_current
-from storage.kv.skipping import seek_before, seek_behind
+from storage.kv.skipping import seek_before, seek_behind, unreadable
 
 LOG_LIMIT_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 8 << 20
@@ -167,6 +167,7 @@ class RocksStore:
                 self._add_evidence("an opening was cut short in the middle of a repair")
             try:
                 opened = self._open(self._mode())
+                self._find_unreadable(*opened)
                 self.evidence = replace(self.evidence, mended=() if current is None else (current,))
                 return opened
             except DamagedBlockError as error:
@@ -179,6 +180,14 @@ class RocksStore:
         self.evidence = LogEvidence()
         self._add_evidence(damage)
         return self._open(DBRecoveryMode.tolerate_corrupted_tail_records())
+
+    def _find_unreadable(self, db: Rdict, families: dict[str, Rdict]) -> None:
+        """Raise DamagedBlockError, with all closed again, where a family can't be read at all."""
+        data = [name for name in families if name != DEFAULT and not name.startswith(PREFIX)]
+        damage = next((found for name in data if (found := unreadable(families[name].iter))), None)
+        if damage is not None:
+            _close(db, families)
+            raise DamagedBlockError(f"reading {self.path}: {damage}")
 
     def _mode(self) -> DBRecoveryMode:
         skip = self.evidence.damage
@@ -385,8 +394,13 @@ class RocksStore:
     def close(self) -> None:
         self.chunks.close()
         families, self._families = self._families, {}
-        families.pop(DEFAULT, None)
-        for family in [*families.values(), self._db]:
-            # An error left over from a full disk is told again here. What was synced does not depend on it.
-            with contextlib.suppress(Exception):
-                family.close()
+        _close(self._db, families)
+
+
+def _close(db: Rdict, families: dict[str, Rdict]) -> None:
+    families.pop(DEFAULT, None)
+    for family in [*families.values(), db]:
+        # An error left over from a full disk is told again here. What was synced does not depend on it.
+        with contextlib.suppress(Exception):
+            family.close()
+    families.clear()

@@ -19,6 +19,8 @@ class Cursor(Protocol):
 
     def seek(self, key: bytes) -> None: ...
     def seek_for_prev(self, key: bytes) -> None: ...
+    def seek_to_first(self) -> None: ...
+    def seek_to_last(self) -> None: ...
     def valid(self) -> bool: ...
     def status(self) -> None:
         """Raises where the cursor stopped because of damage."""
@@ -48,6 +50,27 @@ def _at(new: Callable[[], C], number: int, *, forward: bool) -> C | None:
         except Exception:  # noqa: BLE001 - the engine raises nothing narrower
             return None
     return cursor
+
+
+def unreadable(new: Callable[[], C]) -> str | None:
+    """Why nothing of a family can be read, as where the index of a table file was hit; None where anything can.
+
+    The engine looks at no more than a few of its files before it is asked for what they hold.
+    """
+    for forward in (True, False):
+        cursor = new()
+        if forward:
+            cursor.seek_to_first()
+        else:
+            cursor.seek_to_last()
+        if not cursor.valid():
+            try:
+                cursor.status()
+            except Exception as error:  # noqa: BLE001 - the engine raises nothing narrower
+                found = seek_behind(new, b"", None) if forward else seek_before(new, b"", _key(_HIGHEST))
+                if found is None:
+                    return str(error)
+    return None
 
 
 def seek_behind(new: Callable[[], C], last: bytes, stop: bytes | None) -> C | None:
