@@ -78,6 +78,9 @@ class Salvage:
         verified = 0 if node is None else max(node.verified, node.chain - 1)
         if node is not None and self._evidence.whole:
             verified = max(0, node.chain - 1)
+        if self._found.records:
+            # A log that reaches further back than it should is as much to be closed as one that does not.
+            verified = max(0, min(verified, min(self._found.records) - 1), 0 if node is None else node.chain - 1)
         records = read_chain(self._kv, self._catalog, verified)
         newest = max([verified, self._catalog.newest_commit, *records, self._found.newest_commit(self._store)])
         holes = [number for number in range(verified + 1, newest + 1) if number not in records]

@@ -34,7 +34,7 @@ def numbers(store: SegmentStore) -> list[int]:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SegmentStore:
     monkeypatch.setattr(committer, "GENERATION_BYTES", 4000)
-    monkeypatch.setattr(committer, "SETTLED_BYTES", 20000)
+    monkeypatch.setattr(committer, "SETTLED_BYTES", 8000)
     store = SegmentStore.open(tmp_path / "store")
     store.create_stream("s", THIN)
     for number in range(200):
