@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from storage.block import BlockHeader
 from storage.chain import COMMIT_MAGIC, GAP_MAGIC, CommitRecord, GapRecord
 from storage.codec import unseal
 from storage.errors import DamagedBlockError
+from storage.fetch import carried
 from storage.kv.contract import LogEvidence
-from storage.pointer import Pointer
+from storage.pointer import Inline, Pointer
 
 
 @dataclass(slots=True)
@@ -46,27 +48,31 @@ def sort(evidence: LogEvidence) -> Found:
         else:
             found.blocks[block.checksum(value)] = (b"", value, block.parse_header(value))
     for key, value in evidence.puts:
-        try:
-            if value[:4] == COMMIT_MAGIC:
-                record = CommitRecord.decode(value)
-                found.records[record.number] = record
-            elif value[:4] == block.MAGIC and len(key) == 20:
-                header = block.parse_header(value)
-                raw = value[: header.size_bytes]
-                try:
-                    block.verify(raw, header)
-                    found.blocks[block.checksum(raw)] = (key, raw, header)
-                except DamagedBlockError:
-                    found.hit[key] = header
-            elif value[:4] == pointer.MAGIC and len(key) == 20:
-                Pointer.decode(value)
-                found.pointers[key] = value
-            elif value[:4] == GAP_MAGIC and len(key) == 20:
-                found.gaps[key] = (value, GapRecord.decode(value))
-            else:
-                commit, _ = unseal(key, value)
-                if commit >= found.tables.get(key, (0, b""))[0]:
-                    found.tables[key] = (commit, value)
-        except DamagedBlockError:
-            continue
+        with suppress(DamagedBlockError):
+            _sort_one(found, key, value)
     return found
+
+
+def _sort_one(found: Found, key: bytes, value: bytes) -> None:
+    """Raises DamagedBlockError where it does not check."""
+    if value[:4] == COMMIT_MAGIC:
+        record = CommitRecord.decode(value)
+        found.records[record.number] = record
+    elif value[:4] == block.MAGIC and len(key) == 20:
+        header = block.parse_header(value)
+        raw = value[: header.size_bytes]
+        try:
+            block.verify(raw, header)
+            found.blocks[block.checksum(raw)] = (key, raw, header)
+        except DamagedBlockError:
+            found.hit[key] = header
+    elif value[:4] == pointer.MAGIC and len(key) == 20:
+        if isinstance(Pointer.decode(value).place, Inline):
+            carried(value)
+        found.pointers[key] = value
+    elif value[:4] == GAP_MAGIC and len(key) == 20:
+        found.gaps[key] = (value, GapRecord.decode(value))
+    else:
+        commit, _ = unseal(key, value)
+        if commit >= found.tables.get(key, (0, b""))[0]:
+            found.tables[key] = (commit, value)

@@ -19,6 +19,7 @@ from storage.kv.contract import Batch, KeyValueStore
 from storage.model import BULK, KeyRange, StreamConfig
 from storage.pointer import InChunk, Pointer
 from storage.records import SegmentLayout, SegmentRecord, StreamRecord
+from storage.transactions.record import is_shadow
 
 
 class Mending:
@@ -46,8 +47,12 @@ class Mending:
             return False
 
     def start_of(self, entry: ChainEntry) -> int:
+        """Below it all was given up. Of a shadow that nothing leads to any more that is everything."""
         key = SegmentKey(entry.stream, entry.segment, entry.epoch)
-        return self._catalog.segments.get(key, SegmentRecord()).start
+        record = self._catalog.segments.get(key)
+        if record is None and self._catalog.owner(entry.stream) is None and is_shadow(entry.stream):
+            return keys.LAST_OFFSET
+        return SegmentRecord().start if record is None else record.start
 
     def end_before(self, key: SegmentKey, offset: int) -> int:
         """Where the last entry of a segment before `offset` ends: in the engine, or put back just now."""
@@ -118,7 +123,7 @@ class Mending:
         """The same of a block's header."""
         changes = Changes()
         origin = next((n for n, mirror in self._catalog.mirrors.items() if mirror.store == header.store), None)
-        if entry.stream not in self._catalog.by_number:
+        if entry.stream not in self._catalog.by_number and not is_shadow(entry.stream):
             name = header.stream if header.store == self._store else f"{origin or header.store}/{header.stream}"
             mirrored = None if header.store == self._store else (origin or str(header.store), header.stream)
             layout = (SegmentLayout(entry.segment, entry.epoch, KeyRange()),)
@@ -167,5 +172,5 @@ class Mending:
         return holding if holding is not None else newest.number if newest is not None else 1
 
     def name_of(self, stream: int) -> str:
-        known = self._catalog.by_number.get(stream)
+        known = self._catalog.owner(stream)
         return repr(known.name) if known is not None else f"stream number {stream}"
