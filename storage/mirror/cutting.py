@@ -214,8 +214,9 @@ class UnitCutter:
         try:
             raw = self._kv.get(f"telemetry-{entry.generation:08d}", key)
             if raw is not None and raw[:4] == GAP_MAGIC:
-                GapRecord.decode(raw)
-                return raw
+                gap = GapRecord.decode(raw)
+                # One that was put in the place of what was damaged may cover several entries.
+                return raw if gap.length == entry.length else replace(gap, length=entry.length, events=None).encode()
             if raw is not None and raw[:4] == pointer.MAGIC:
                 raw = replace(Pointer.decode(raw), place=Inline(fetch(self._kv, raw))).encode()
             if raw is not None:
