@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from storage.catalog import Catalog
 from storage.check import CheckReport, check
+from storage.clock import SystemClock
 from storage.directory import StoreDirectory
 from storage.errors import StorageError, StoreDamagedError
 from storage.kv.rocks import RocksStore
 from storage.kv.staging import staged
 from storage.opening import load
+from storage.salvage.newest import find_missing, newest_commit
+from storage.salvage.report import SalvageReport
 
 _REMEDY = "edge repair, or opening the store for writing, salvages what it can"
 
@@ -36,7 +40,10 @@ def _check(directory: StoreDirectory) -> CheckReport:
         return _check_mended(directory)
     try:
         if not kv.evidence.damage:
-            return check(kv, directory.store_id, tuple(f"{line}; {_REMEDY}" for line in kv.evidence.mended))
+            found = SalvageReport(list(kv.evidence.mended))
+            _tell_newest(kv, directory, found)
+            report = check(kv, directory.store_id, tuple(f"{line}; {_REMEDY}" for line in found.lines))
+            return _with_lost(report, found)
     finally:
         kv.close()
     return _check_mended(directory)
@@ -50,6 +57,7 @@ def _check_mended(directory: StoreDirectory) -> CheckReport:
             kv = RocksStore(folder / "db", folder / "aside", chunks=directory.path / "chunks")
             try:
                 _, _, salvaged = load(kv, directory.store_id)
+                _tell_newest(kv, directory, salvaged)
                 report = check(kv, directory.store_id, tuple(f"{line}; {_REMEDY}" for line in salvaged.told))
                 for lost in salvaged.lost:
                     report.error(
@@ -59,4 +67,18 @@ def _check_mended(directory: StoreDirectory) -> CheckReport:
                 kv.close()
     except (StorageError, OSError) as error:
         report.error("files", f"{error}")
+    return report
+
+
+def _tell_newest(kv: RocksStore, directory: StoreDirectory, found: SalvageReport) -> None:
+    """What only the witness knows of."""
+    catalog = Catalog.load(kv)
+    missing, _ = find_missing(kv, directory.store_id, SystemClock().boot_id, newest_commit(kv, catalog))
+    if missing is not None:
+        missing.tell(catalog, found)
+
+
+def _with_lost(report: CheckReport, found: SalvageReport) -> CheckReport:
+    for lost in found.lost:
+        report.error(f"{lost.stream}/{lost.segment}.{lost.epoch} bytes {lost.start} to {lost.end}", lost.why)
     return report

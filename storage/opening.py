@@ -16,6 +16,7 @@ from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.records import FamilyRecord, NodeRecord
 from storage.salvage.holes import Salvage
+from storage.salvage.newest import find_missing
 from storage.salvage.report import SalvageReport
 from storage.salvage.scrub import Scrub
 from storage.ticket import Ticket
@@ -50,12 +51,18 @@ def load(kv: KeyValueStore, store: UUID) -> tuple[Catalog, CommitRecord | None, 
 def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace) -> Opened:
     """Load, mend, and commit the number of this opening, durable when it returns."""
     catalog, last, report = load(kv, store)
+    missing, told = find_missing(kv, store, clock.boot_id, 0 if last is None else last.number)
+    if missing is not None:
+        missing.tell(catalog, report)
+        last = missing.last
     trace("store.loaded", {"commits": 0 if last is None else last.number})
     committer = Committer(kv, catalog, clock, trace, store=store, last=last)
-    opening = 1 if catalog.node is None else catalog.node.opening + 1
+    opening = 1 + max(0 if catalog.node is None else catalog.node.opening, 0 if told is None else told.opening)
     verified = 0 if last is None else last.number
     committer.opening = opening
     node = replace(catalog.node or NodeRecord(store, 0, 0), store=store, opening=opening, verified=verified)
+    if missing is not None:
+        node = replace(node, chain=verified + 1)
     chunks = settle_chunks(kv, catalog, report)
     adopted = {family.name: family for family in _settle_families(kv, catalog)}
     catalog.families.update(adopted)
@@ -68,7 +75,9 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
         group.changes.chunks.update(chunks.records)
         group.changes.gone_chunks += chunks.gone
         scrub.take(group)
-        _end_last_boot(group, last)
+        if missing is not None:
+            missing.take(group)
+        _end_last_boot(group, None if missing is not None else last)
 
     committer.submit(Ticket(committer), take, 0)
     committer.commit()

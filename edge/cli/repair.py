@@ -79,7 +79,9 @@ def _print(data_dir: Path, report: RepairReport) -> None:
     for each in left:
         sys.stdout.write(f"left: {each.where}: {each.what}\n")
     lost_text = f"{count(report.lost_bytes)} bytes lost in {count_of(len(report.lost), 'range')}"
-    verdict = "nothing was damaged" if not report.damaged else f"repaired, {lost_text if report.lost else 'nothing lost'}"
+    verdict = (
+        "nothing was damaged" if not report.damaged else f"repaired, {lost_text if report.lost else 'nothing lost'}"
+    )
     if left:
         verdict = f"NOT REPAIRED: {count_of(len(left), 'error')} left"
     sys.stdout.write(f"{verdict}: {data_dir}: {count_of(report.check.events, 'event')} readable\n")

@@ -45,6 +45,7 @@ from storage.kv.evidence import gather_logs
 from storage.kv.pair import PREFIX, Read, settle
 from storage.kv.repair import Repair, manifest_damage, mend_current
 from storage.kv.skipping import seek_before, seek_behind, unreadable
+from storage.kv.witness_file import WitnessFile
 
 LOG_LIMIT_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 8 << 20
@@ -133,6 +134,7 @@ class RocksStore:
         """
         self.path = path
         self._read_only = read_only
+        self.witness = WitnessFile(path.parent / "WITNESS")
         self.chunks = ChunkDirectory(chunks or path.parent / "chunks")
         self._log_limit_bytes = log_limit_bytes
         self._tables: tuple[str, ...] = ()
@@ -396,6 +398,7 @@ class RocksStore:
 
     def close(self) -> None:
         self.chunks.close()
+        self.witness.close()
         families, self._families = self._families, {}
         _close(self._db, families)
 

@@ -32,6 +32,8 @@ def staged(store: Path) -> Iterator[Path]:
                 os.link(file, folder / "db" / file.name)
             elif file.is_file() and not file.name.startswith("LO"):
                 shutil.copy2(file, folder / "db" / file.name)
+        if (store / "WITNESS").exists():
+            shutil.copy2(store / "WITNESS", folder / "WITNESS")
         yield folder
     finally:
         drop_staged(store)
