@@ -1,4 +1,4 @@
-"""`python -m tests.storage.damage_table [FLIPS [TRUNCATIONS]]`: what damage to each kind of file costs, as a table.
+"""`python -m tests.storage.damage_table [FLIPS [TRUNCATIONS [KIND …]]]`: what damage to each kind of file costs, a table.
 
 Silent is what was acknowledged and is neither readable byte for byte nor inside a gap, or what was lost beyond what was
 hit; such a trial is told whole.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.storage.damaged import KINDS, Base, Harm, build, flipped, removed, torn, trial
@@ -40,12 +40,12 @@ def row(base: Base, folder: Path, kind: str, name: str, harms: list[Callable[[Pa
     return f"| {kind} | {name} | " + " | ".join(f"{each:,}" for each in counts) + " |"
 
 
-def main(flips: int, truncations: int) -> None:
+def main(flips: int, truncations: int, kinds: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = build(folder)
         rows = [HEAD, "|---|---|" + "---:|" * 8]
-        for kind in KINDS:
+        for kind in kinds:
             for harm, count in ((flipped, flips), (torn, truncations), (removed, 1)):
                 harms = [harm(kind, seed) for seed in range(count)]
                 rows.append(row(base, folder / "trial", kind, harm.__name__, harms))
@@ -54,5 +54,5 @@ def main(flips: int, truncations: int) -> None:
 
 
 if __name__ == "__main__":
-    numbers = [int(each) for each in sys.argv[1:]]
-    main(*(numbers + [50, 20][len(numbers) :])[:2])
+    arguments = [*sys.argv[1:], *("50", "20")[len(sys.argv) - 1 :]]
+    main(int(arguments[0]), int(arguments[1]), arguments[2:] or KINDS)
