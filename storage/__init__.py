@@ -11,25 +11,29 @@ Constraints
     limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of 32 MiB.
 
 Files
-    `FORMAT`        format version and store UUID, as JSON; written once, read before anything else is touched
+    `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is
+                    touched. `FORMAT.copy` is the same: each is mended from the other
+    `REPAIR`        there while what a repair put aside is not yet back in its place: the number of the folder
     `LOCK`          locked while open, holds the process id
     `db/`           RocksDB
     `chunks/N.chunk`    blocks of bulk streams, one behind the other and nothing between them
-    `aside/N/`      write-ahead logs found damaged at opening N, kept for salvage by hand; the newest two are kept
+    `aside/N/`      logs, and engine files, found damaged at opening N, kept for salvage by hand; the newest two are kept
 
 Identity
     The *store* has a UUID, made with it. Each *opening* for writing takes the next number, so an older copy of a store
     is noticed upstream. Each *stream* has an incarnation (UUID), so one deleted and made again is not the old one.
 
 Families (column families of RocksDB, flushed together: atomic flush)
-    `default`       what changes: the tables below. Every value is sealed: format, the number of the commit that wrote
-                    it, payload, CRC-32C over key and all of it (`storage.codec.seal`).
+    `tables-N`      what changes: the tables below, kept twice, in two families with the same entries (`storage.kv.pair`).
+                    Every value is sealed: format, the number of the commit that wrote it, payload, CRC-32C over key and
+                    all of it (`storage.codec.seal`). One that is damaged is followed by a fresh one at opening.
+    `default`       empty; in the code, the name of the two together
     `chain-N`       generations of the commit chain: commit number (u64) -> commit record
     `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block, gap record or pointer
     A generation covers a stretch of bytes and is dropped whole. One of the data holds the streams of one retention class
     (policy when full, priority); their numbers are not used twice. All integers in keys are big endian.
 
-Tables in `default`, by first byte of the key
+Tables, by first byte of the key
     `N`             node: store UUID, opening, first commit whose log has not been verified to be whole, first commit
                     that the chain still holds, highest numbers of a generation and of a chunk that were given up
     `S` + name      stream: number (u32), incarnation, configuration, origin; of its segments key range, epoch, the commits
@@ -134,11 +138,16 @@ Opening
        read. Then the commit chain is walked: commits that the engine skipped but our reader found whole are written
        again, blocks that were hit become gap records (reason DAMAGED), and the chain is closed by commit records marked
        as stand-ins. What can't be accounted for in any other way is bounded by its neighbours in each segment.
-    4. The chain from the first unverified commit to the newest must have no hole.
-    5. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
+    4. CURRENT is pointed at the newest MANIFEST where it names none. Where MANIFEST is torn or damaged, or a table file is
+       torn or gone, the originals and the logs go aside, the engine repairs what is left, and everything that checks in
+       what was put aside goes back by the commit chain (`storage.kv.repair`); what is nowhere becomes gap records.
+    5. Both copies of the tables are read whole and merged; one that does not hold the merge is made again.
+    6. Where commit records can't be read otherwise, the chain begins behind them: upstreams are brought what they wrote
+       out of the segments. A bad block in a table file of the data is read around: reads, checks and upstreams see a gap.
+    7. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
        the record was lost and is made again; anything else is cut off, a file of nothing else unlinked. A chunk that is
        missing or shorter than its record is told with the range lost, and gets nothing more; its pointers read as gaps.
-    6. The next opening number is committed.
+    8. The next opening number is committed.
 """
 
 from storage.clock import Clock, FakeClock, SystemClock

@@ -18,6 +18,7 @@ from storage import keys
 from storage.boots import Boot, Timeline, decode_boot, encode_boot
 from storage.bulk.chunks import ChunkRecord
 from storage.codec import unseal
+from storage.errors import DamagedBlockError
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import TransactionState
@@ -130,19 +131,28 @@ class Catalog:
         self.version = 0
         """Odd while a commit is being taken over: what was read of several records meanwhile may not belong together."""
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
+        self.newest_commit = 0
+        """The newest commit that wrote a table entry, as of loading."""
+        self.damage: list[str] = []
+        """Table entries that did not check, as of loading."""
         self._held: dict[int, set[SegmentKey]] = {}
         """The segments of each generation."""
 
     @staticmethod
     def load(kv: KeyValueStore) -> Catalog:
-        """Read every table. Raises DamagedBlockError where one does not check."""
+        """Read every table. An entry that does not check is left out and named in `damage`."""
         catalog = Catalog()
         changes = Changes()
         writers: list[tuple[int, int, str, int]] = []
         start = b""
         while items := kv.scan(DEFAULT, start, None, limit=10_000):
             for key, value in items:
-                commit, payload = unseal(key, value)
+                try:
+                    commit, payload = unseal(key, value)
+                except DamagedBlockError as error:
+                    catalog.damage.append(str(error))
+                    continue
+                catalog.newest_commit = max(catalog.newest_commit, commit)
                 if key[:1] == keys.WRITER:
                     stream_number, writer = keys.parse_writer(key)
                     writers.append((commit, stream_number, writer, _WRITER.unpack(payload)[0]))

@@ -73,7 +73,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         self.reader_groups = Groups(self)
         self.reader_group = self.reader_groups.get
         self.store_id = store_id
-        self.recovery = opened.lines
+        self.recovery = (*(directory.mended if directory else ()), *opened.lines)
 
     @classmethod
     def open(
@@ -114,7 +114,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         try:
             kv = RocksStore(directory.db, directory.path, read_only=True)
             try:
-                return check(kv, directory.store_id, kv.evidence.damage)
+                return check(kv, directory.store_id, (*kv.evidence.damage, *kv.evidence.mended))
             finally:
                 kv.close()
         finally:
