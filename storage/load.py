@@ -10,13 +10,13 @@ most one scale at a time, and none within the cooldown; a stream never has fewer
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
 from storage.errors import StorageError
-from storage.model import KeyRange, ScalingPolicy, SegmentId, SegmentInfo, StreamInfo
+from storage.model import KeyRange, ScalingPolicy, SegmentId, SegmentInfo, StreamConfig, StreamInfo
 
 SPLIT_ABOVE = (5.0, 2.0, 1.0)
 """Times the target, over the short, the middle and the long window."""
@@ -95,7 +95,7 @@ def _is_cold(load: Load, policy: ScalingPolicy, now_s: float) -> bool:
 class Scaling(Protocol):
     """What is scaled: a store."""
 
-    def streams(self) -> list[StreamInfo]: ...
+    def streams(self, *, wanted: Callable[[StreamConfig], bool] = ...) -> list[StreamInfo]: ...
 
     def scale(self, name: str, seal: Sequence[SegmentId], ranges: Sequence[KeyRange]) -> None: ...
 
@@ -113,9 +113,9 @@ class Scaler:
         """Look once, at `now_s` seconds of a clock that never steps; what was scaled. To be called every second or so."""
         done = []
         seen: set[SegmentId] = set()
-        for stream in self.store.streams():
+        for stream in self.store.streams(wanted=lambda config: config.scaling.asks_for_something):
             policy = stream.config.scaling
-            if stream.origin is not None or (policy.by == "fixed" and policy.min_segments == 1):
+            if stream.origin is not None:
                 continue
             segments = [segment for segment in stream.segments if segment.until is None]
             for segment in segments:
@@ -132,6 +132,14 @@ class Scaler:
                 done.append((stream.name, scale))
         self._loads = {segment: load for segment, load in self._loads.items() if segment in seen}
         return done
+
+    def rates(self, segment: SegmentId) -> tuple[float, float, float] | None:
+        """What comes in per second, over the short, the middle and the long window; None where nobody measures it.
+
+        In events, or bytes where the policy counts these.
+        """
+        load = self._loads.get(segment)
+        return None if load is None else load.rates
 
     def _inherited(self, stream: StreamInfo, segment: SegmentInfo) -> tuple[float, float, float]:
         """The rates that a new segment is likely to have: its share of the keys of those that it follows.
