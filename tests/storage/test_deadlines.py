@@ -67,7 +67,7 @@ def test_asking_again_for_a_stream_that_is_still_queued_makes_one(twin: MemoryTw
                 store.create_stream("t")
         twin.capacity_bytes = None
         assert store.create_stream("t")
-        assert [stream.name for stream in store.streams()] == ["t"]
+        assert [stream.number for stream in store._catalog.streams.values()] == [1]
 
 
 def test_where_the_disk_is_not_full_it_says_that_much_is_being_written(twin: MemoryTwin) -> None:
