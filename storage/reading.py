@@ -6,6 +6,7 @@ Readers look at durable records only. They hold no iterator between steps, so a 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from storage import block, entry, keys
 from storage.block import BlockHeader
@@ -62,6 +63,15 @@ class SegmentScan:
             if items:
                 return [(keys.block_offset(key), raw) for key, raw in items]
         return []
+
+    def between(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """The entries that start in [start, end), durable ones only, in order."""
+        while start < end and (items := self.entries_from(start)):
+            for at, raw in items:
+                if at >= end:
+                    return
+                yield at, raw
+            start = items[-1][0] + 1
 
     def _from_generation(self, offset: int) -> list[tuple[int, int]]:
         generations = self._catalog.generations_of(self.key)
@@ -171,6 +181,7 @@ class SegmentReader:
         if self.position.offset < record.start:
             return  # It was given up while this looked: the next step tells.
         if not entries or entries[0][0] > self._next_entry:
+            self._next_entry = max(self._next_entry, self.position.offset)
             entries = self._missing(record)
         self._entries.extend(item for item in entries if item[0] < length)
 
@@ -191,7 +202,7 @@ class SegmentReader:
 
     def _missing(self, record: SegmentRecord) -> list[tuple[int, bytes]]:
         """Durable offsets under which nothing is found: shown as a gap as far as the next thing that is."""
-        start = self.position.offset
+        start = self._next_entry or self.position.offset
         following = self._scan.entries_from(start, limit=1)
         end = following[0][0] if following else record.length
         gap = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, "nothing is stored here")
