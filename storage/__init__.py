@@ -71,13 +71,14 @@ Bulk (`storage.bulk`, `storage.pointer`)
     removes its record in the same commit, and the file is unlinked once that is durable. To a hub goes the pointer with
     the block behind it; the hub puts the block into a chunk of its own.
 
-Scaling (`storage.scaling`, `storage.cuts`, `storage.merging`)
+Scaling (`storage.scaling`, `storage.load`, `storage.cuts`, `storage.merging`)
     The open segments of a stream share out its key space. A scale seals some of them and opens others for the same keys in
-    a new epoch, in one commit, which the chain notes; sealing the stream opens none. Writers' numbers count per stream, so
-    they hold across. What is durable of a stream is in one order, by commit and within a commit by segment, which is
-    the order of each key, and in which it is read. So a position says where its reader stands in every segment; a StreamCut
-    says it segment by segment, and also where what stood before a position was given up. A mirrored stream gets its
-    segments with the commits that changed them.
+    a new epoch, in one commit, which the chain notes; sealing the stream opens none. The stream's configuration says by
+    which policy; the rates that it goes by are measured in memory, and begin anew with the program. Writers' numbers
+    count per stream, so they hold across. What is durable of a stream is in one order, by commit and within a commit by
+    segment, which is the order of each key, and in which it is read. So a position says where its reader stands in every
+    segment; a StreamCut says it segment by segment, and also where what stood before a position was given up. A mirrored
+    stream gets its segments with the commits that changed them.
 
 Transactions (`storage.transactions`)
     What is appended in a transaction goes to shadow segments, durable as everything else and seen by nobody: segments
@@ -161,6 +162,7 @@ from storage.model import (
     Position,
     Receipt,
     RetentionPolicy,
+    ScalingPolicy,
     SegmentId,
     SegmentInfo,
     SegmentState,
@@ -184,6 +186,7 @@ __all__ = [
     "Position",
     "Receipt",
     "RetentionPolicy",
+    "ScalingPolicy",
     "SegmentId",
     "SegmentInfo",
     "SegmentState",

@@ -110,6 +110,8 @@ class Catalog:
         self.node: NodeRecord | None = None
         self.streams: dict[str, StreamRecord] = {}
         self.by_number: dict[int, StreamRecord] = {}
+        self.mirrored: dict[str, dict[str, StreamRecord]] = {}
+        """By node: its streams here, under the names that they have there."""
         self.segments: dict[SegmentKey, SegmentRecord] = {}
         self.writers: dict[int, dict[str, int]] = {}
         self.cursors: dict[str, bytes] = {}
@@ -178,6 +180,9 @@ class Catalog:
         for name, stream in changes.streams.items():
             self.streams[name] = stream
             self.by_number[stream.number] = stream
+            if stream.origin is not None:
+                node, there = stream.origin
+                self.mirrored.setdefault(node, {})[there] = stream
         self.segments.update(changes.segments)
         for (segment, generation), start in changes.segment_starts.items():
             starts = self._starts.get(segment, [])

@@ -24,6 +24,7 @@ from storage.errors import (
 from storage.generations import Generations
 from storage.group import Group
 from storage.kv.contract import Batch, KeyValueStore
+from storage.model import Receipt
 from storage.records import NodeRecord
 from storage.retention.budget import DiskBudget, Sizes
 from storage.ticket import Ticket
@@ -38,6 +39,8 @@ GENERATION_BYTES = 64 << 20
 SETTLED_BYTES = 128 << 20
 """So many bytes after a commit, the engine has long moved it out of its log, which it keeps below a quarter of that."""
 
+CHANGE_S = 10.0
+"""So long whoever asked for a change of streams or segments waits for it to be durable."""
 _ROOM_ROUNDS = 16
 """So often one step gives something up before it lets others work."""
 
@@ -149,6 +152,17 @@ class Committer:
     def drive(self) -> bool:
         """For tickets: take a step where nobody at the top does."""
         return False if self.owned else self.commit()
+
+    def durable(self, ticket: Ticket, otherwise: str) -> Receipt:
+        """What `ticket` resolves to. Raises StoreFullError or StoreBusyError, with `otherwise`, where that takes too long."""
+        try:
+            return ticket.result(CHANGE_S)
+        except TimeoutError as error:
+            why = self.blocked
+            text = f"{otherwise} within {CHANGE_S:g} s: {why or 'much else is being written'}. It is still queued"
+            if why is None:
+                raise StoreBusyError(f"{text}; try again") from error
+            raise StoreFullError(f"{text}, and goes on by itself once there is room") from error
 
     def wait_for_outcomes(self, ticket: Ticket, timeout_s: float) -> None:
         """For tickets: wait until `ticket` is resolved, at most `timeout_s`."""
