@@ -5,7 +5,8 @@ This docstring is the specification of what is on disk and how it is written, re
 Constraints
     An event is at most 8 MiB (in a bulk stream 64 MiB), one submission 64 MiB, a routing key 1,024 bytes, a name 255
     bytes. A store has one process that writes (lock file); reads never block the writer and see only what is durable.
-    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. A generation is
+    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. A transaction holds
+    at most 64 MiB; 1,000 may be open, 10,000 that ended can be asked for by id. A generation is
     rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk
     limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of 32 MiB.
 
@@ -43,6 +44,8 @@ Tables in `default`, by first byte of the key
     `T` + stream    mirrored streams: the origin's commit up to which all is held
     `F` + family    a generation: kind, number, first commit, retention class, how often it was thinned
     `K` + chunk     a chunk: its segment, the offsets that it is for, the bytes of it that pointers name, sealed
+    `X` + id        a transaction: open or how it ended, its streams and the numbers of their shadows, its lease
+    `P` + segment   a shadow segment whose blocks are led to: by which segment, up to where, since which commit
     `D` + stream    what was given up: events, bytes and unsent events by reason; what is gone below each segment's start
 
 Blocks (`storage.block`)
@@ -71,6 +74,13 @@ Scaling (`storage.scaling`, `storage.cuts`, `storage.merging`)
     the order of each key, and in which it is read. So a position says where its reader stands in every segment; a StreamCut
     says it segment by segment, and also where what stood before a position was given up. A mirrored stream gets its
     segments with the commits that changed them.
+
+Transactions (`storage.transactions`)
+    What is appended in a transaction goes to shadow segments, durable as everything else and seen by nobody: segments
+    under stream numbers from 2**31 on, of which no stream knows. Its commit puts pointers to their blocks at the end of
+    the segments that they are for, contiguous, in one commit, with cursors and writers' numbers. Small blocks are carried
+    by their pointers, larger ones stay where they are (`P`), chunks become the segment's own. Where the stream was scaled
+    meanwhile, the same commit opens segments as they were, and closes them. Nothing rests on the absence of a shadow.
 
 Commits (`storage.chain`)
     Everything that one group of appends changes moves in one write batch, numbered, with no hole in the numbers. The

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
-from storage import block, keys
-from storage.block import BLOCK_TARGET_BYTES, WriterSpan
+from storage import keys
 from storage.boots import Boot, Timeline
+from storage.building import SegmentBuilder
 from storage.bulk.chunks import CHUNK_BYTES
-from storage.bulk.writes import BulkWrites, chunks_below, pointer_to
+from storage.bulk.writes import BulkWrites, chunks_below
 from storage.catalog import Catalog, Changes
-from storage.chain import BLOCK, GAP, POINTER, UNKNOWN_EVENTS, ChainEntry, CommitRecord
+from storage.chain import ChainEntry, CommitRecord
 from storage.clock import Clock
 from storage.codec import seal
 from storage.errors import (
@@ -25,12 +25,11 @@ from storage.errors import (
     UnknownStreamError,
     WriterNumberGapError,
 )
-from storage.frame import encode, part, split
+from storage.frame import part, split
 from storage.generations import Into
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch
 from storage.model import (
-    BULK,
     MAX_WRITERS_PER_STREAM,
     Append,
     Frame,
@@ -39,124 +38,10 @@ from storage.model import (
     StreamConfig,
     key_point,
 )
-from storage.pointer import KeyFrame, Pointer
 from storage.records import FIRST_SEGMENT, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
 from storage.retention.drops import Edit
-from storage.runs import Run
 from storage.ticket import Ticket
-
-
-class SegmentBuilder:
-    """Grows one segment by blocks within one commit."""
-
-    def __init__(self, group: Group, stream: StreamRecord, key: SegmentKey, record: SegmentRecord) -> None:
-        self._group = group
-        self._stream = stream
-        self.key = key
-        self.record = record
-        self._run: Run | None = None
-        self._frames: list[bytes] = []
-        self._size = 0
-        self._events = 0
-        self._captured: list[int] = []
-        self._key_frames: list[KeyFrame] = []
-        self._writers: dict[str, tuple[int, int, int]] = {}
-
-    @property
-    def touched(self) -> bool:
-        """Whether this commit adds anything to the segment."""
-        return bool(self._run or self._frames) or self.record.last_commit == self._group.number
-
-    @property
-    def length(self) -> int:
-        """Where the next frame will stand."""
-        self._finish_run()
-        return self.record.length + self._size
-
-    def begin_at(self, offset: int) -> None:
-        """Begin a mirrored segment whose head was given up before it was first mirrored."""
-        self.record = replace(self.record, start=offset, length=offset)
-
-    def add(self, frame: Frame) -> tuple[int, int]:
-        """Append events: the offset of the frame they go to, and the index of their first in it."""
-        run = self._run
-        if run is not None and run.takes(frame):
-            index = len(run.payloads)
-            run.add(frame, self._group.now_ns)
-            return self.record.length + self._size, index
-        self._finish_run()
-        if self._size >= BLOCK_TARGET_BYTES:
-            self.finish_block()
-        self._run = Run(frame, self._group.now_ns)
-        return self.record.length + self._size, 0
-
-    def _finish_run(self) -> None:
-        """Write down the frame that was growing."""
-        run, self._run = self._run, None
-        if run is None:
-            return
-        count = len(run.payloads)
-        place = 0
-        writer = run.frame.writer
-        if writer is not None:
-            number = run.frame.number or 0
-            place, first, _ = self._writers.get(writer, (len(self._writers) + 1, number, 0))
-            self._writers[writer] = (place, first, number + count - 1)
-        earliest, latest = min(run.times_ns), max(run.times_ns)
-        times = None if earliest == latest else run.times_ns
-        raw = encode(run.frame._replace(payloads=run.payloads, captured_ns=earliest, times_ns=times), place)
-        if run.frame.key_frame:
-            self._key_frames.append(KeyFrame(self._size, run.times_ns[0]))
-        self._frames.append(raw)
-        self._captured += (earliest, latest)
-        self._size += len(raw)
-        self._events += count
-
-    def finish_block(self) -> None:
-        """Make what was added so far a block."""
-        self._finish_run()
-        if not self._frames:
-            return
-        raw = block.encode(
-            store=self._group.store,
-            incarnation=self._stream.incarnation,
-            stream=self._stream.name,
-            segment=self.key.segment,
-            epoch=self.key.epoch,
-            commit=self._group.number,
-            previous=self.record.checksum,
-            first_event=self.record.events,
-            events=self._events,
-            boot=self._group.boot,
-            appended_ns=self._group.now_ns,
-            captured_ns=(min(self._captured), max(self._captured)),
-            writers=tuple(WriterSpan(name, first, last) for name, (_, first, last) in self._writers.items()),
-            body=b"".join(self._frames),
-        )
-        if self._stream.config.kind == BULK:
-            self.add_bulk(pointer_to(raw, self._key_frames), raw)
-        else:
-            self.add_raw(BLOCK, raw, self._size, self._events, block.checksum(raw))
-        self._key_frames = []
-        self._frames, self._size, self._events, self._captured, self._writers = [], 0, 0, [], {}
-
-    def add_bulk(self, pointer: Pointer, raw: bytes) -> None:
-        """Append a block of bulk: its bytes go to a chunk, the segment gets `pointer`, led there."""
-        place = self._group.bulk.place(self.key, self.record.length, pointer.length, raw)
-        led = replace(pointer, place=place)
-        self.add_raw(POINTER, led.encode(), led.length, led.events, led.checksum)
-
-    def add_raw(self, kind: int, raw: bytes, length: int, events: int, checksum: int) -> None:
-        """Append a block or gap record as it is. A gap's `checksum` is the one that the next block names."""
-        self._group.put_entry(self.key, self.record.length, kind, raw, length, events, checksum)
-        self.record = replace(
-            self.record,
-            length=self.record.length + length,
-            events=self.record.events + (0 if events == UNKNOWN_EVENTS else events),
-            checksum=checksum,
-            last_commit=self._group.number,
-            gaps=self.record.gaps + (kind == GAP),
-        )
+from storage.transactions.record import is_shadow
 
 
 @dataclass(slots=True)
@@ -201,6 +86,7 @@ class Group:
         """Families and keys of what lies below its segment's start and takes space."""
         self._blocks: list[tuple[str, bytes, bytes]] = []
         self._builders: dict[SegmentKey, SegmentBuilder] = {}
+        self._configs: dict[int, StreamConfig] = {}
         self._label_boot(clock.trusted())
 
     def _label_boot(self, trusted: bool) -> None:
@@ -222,7 +108,7 @@ class Group:
         changes = self.changes
         tables = (
             changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
-            changes.drops, changes.chunks, changes.gone_families, self.deletions, changes.boots,
+            changes.drops, changes.chunks, changes.gone_families, self.deletions, changes.boots, changes.transactions,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))
@@ -237,6 +123,7 @@ class Group:
         if key not in self._builders:
             record = self.catalog.segments.get(key, SegmentRecord())
             self._builders[key] = SegmentBuilder(self, stream, key, record)
+            self._configs[stream.number] = stream.config
         return self._builders[key]
 
     def touch(self, stream: StreamRecord, layout: SegmentLayout) -> None:
@@ -244,6 +131,34 @@ class Group:
         builder = self.builder(stream, layout)
         builder.finish_block()
         builder.record = replace(builder.record, last_commit=self.number)
+
+    def added(self, key: SegmentKey) -> list[tuple[int, bytes]]:
+        """The entries that this commit adds to a segment so far, and where."""
+        builder = self._builders.get(key)
+        if builder is None:
+            return []
+        builder.finish_block()
+        return builder.entries
+
+    def durable(self, key: SegmentKey) -> int:
+        """How long a segment was before this commit."""
+        return self.catalog.segments.get(key, SegmentRecord()).length
+
+    def generation_of(self, key: SegmentKey, offset: int) -> int:
+        """The generation that holds an entry of a segment, one that this commit adds included."""
+        held = self.catalog.generation_of(key, offset) if offset < self.durable(key) else None
+        return self._family_of(key).number if held is None else held
+
+    def withdraw(self, stream_number: int) -> None:
+        """Take back all that this commit adds to the shadows of that number."""
+        for key in [key for key in self._builders if key.stream == stream_number]:
+            del self._builders[key]
+        self._entries = [entry for entry in self._entries if entry.stream != stream_number]
+        self._blocks = [put for put in self._blocks if keys.block_segment(put[1]).stream != stream_number]
+        starts = self.changes.segment_starts
+        self.changes.segment_starts = {at: start for at, start in starts.items() if at[0].stream != stream_number}
+        writers = self.changes.writers
+        self.changes.writers = {of: last for of, last in writers.items() if of[0] != stream_number}
 
     def put_note(self, note: ChainEntry) -> None:
         """Name in the chain what is no entry of a segment."""
@@ -257,7 +172,10 @@ class Group:
 
     def last_number(self, stream: StreamRecord, writer: str) -> int | None:
         last = self.changes.writers.get((stream.number, writer))
-        return last if last is not None else self.catalog.writers.get(stream.number, {}).get(writer)
+        last = last if last is not None else self.catalog.writers.get(stream.number, {}).get(writer)
+        if last is None and is_shadow(stream.number) and (own := self.stream(stream.name)) is not None:
+            return self.last_number(own, writer)
+        return last
 
     # taking submissions
 
@@ -275,11 +193,21 @@ class Group:
         self.changes.streams[name] = record
         return record
 
-    def take(self, ticket: Ticket, appends: Sequence[Append], cursors: Mapping[str, bytes]) -> None:
-        """Take a submission whole. Raises, with nothing taken, what its ticket is to raise."""
+    def take(
+        self,
+        ticket: Ticket,
+        appends: Sequence[Append],
+        cursors: Mapping[str, bytes],
+        shadows: Mapping[str, StreamRecord] | None = None,
+    ) -> None:
+        """Take a submission whole, into the `shadows` of streams where there are such.
+
+        Raises, with nothing taken, what its ticket is to raise.
+        """
         plan = _Plan()
         for append in appends:
-            plan.frames.append(self._plan(append, plan))
+            stream = self.stream(append.stream) if shadows is None else shadows.get(append.stream)
+            plan.frames.append(self._plan(append, stream, plan))
         positions: list[Position | None] = []
         stored = 0
         for frames in plan.frames:
@@ -295,8 +223,9 @@ class Group:
         self.changes.cursors.update(cursors)
         self.outcomes.append((ticket, Receipt(self.number, tuple(positions), stored, plan.duplicates)))
 
-    def _plan(self, append: Append, plan: _Plan) -> list[tuple[StreamRecord, SegmentLayout, Frame]]:
-        stream = self.stream(append.stream)
+    def _plan(
+        self, append: Append, stream: StreamRecord | None, plan: _Plan
+    ) -> list[tuple[StreamRecord, SegmentLayout, Frame]]:
         if stream is None:
             raise UnknownStreamError(f"there is no stream {append.stream!r}: create it first")
         if stream.origin is not None:
@@ -367,11 +296,8 @@ class Group:
             self.changes.segment_starts[key, generation] = start
 
     def _family_of(self, key: SegmentKey) -> FamilyRecord:
-        stream = self.catalog.by_number.get(key.stream)
-        fresh = (s for s in self.changes.streams.values() if s.number == key.stream)
-        stream = next(fresh, stream)
         last = self.catalog.generations_of(key)[-1:]
-        return self.into.telemetry(None if stream is None else stream.config, last[0][1] if last else 0)
+        return self.into.telemetry(self._configs[key.stream], last[0][1] if last else 0)
 
     def replace_entry(self, entry: ChainEntry, raw: bytes) -> None:
         """Put another entry in the place of one that is durable, in the generation where it lies."""

@@ -102,6 +102,16 @@ class SegmentState(Enum):
     SEALED = 1
 
 
+class TransactionState(Enum):
+    """Where a transaction stands. COMMITTING and ABORTING: the end of it is not on disk yet."""
+
+    OPEN = 0
+    COMMITTING = 1
+    COMMITTED = 2
+    ABORTING = 3
+    ABORTED = 4
+
+
 class GapReason(Enum):
     """Why a range of a segment holds no events any more."""
 

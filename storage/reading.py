@@ -6,6 +6,7 @@ Readers look at durable records only. They hold no iterator between steps, so a 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from itertools import repeat
 from typing import NamedTuple
 
@@ -65,6 +66,15 @@ class SegmentScan:
             if items:
                 return [(keys.block_offset(key), raw) for key, raw in items]
         return []
+
+    def between(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """The entries that start in [start, end), durable ones only, in order."""
+        while start < end and (items := self.entries_from(start)):
+            for at, raw in items:
+                if at >= end:
+                    return
+                yield at, raw
+            start = items[-1][0] + 1
 
     def _from_generation(self, offset: int) -> list[tuple[int, int]]:
         generations = self._catalog.generations_of(self.key)

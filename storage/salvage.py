@@ -33,12 +33,13 @@ from storage.chain import (
 from storage.codec import seal, unseal
 from storage.entry import length as entry_length
 from storage.errors import DamagedBlockError
-from storage.fetch import fetch
+from storage.fetch import carried, fetch
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch, Item, KeyValueStore, LogEvidence
 from storage.model import BULK, GapReason, KeyRange, StreamConfig
-from storage.pointer import InChunk, Pointer
+from storage.pointer import InChunk, Inline, Pointer
 from storage.records import SegmentLayout, SegmentRecord, StreamRecord
+from storage.transactions.record import is_shadow
 
 _DETAIL = "hit in the write-ahead log"
 
@@ -75,7 +76,8 @@ def _sort(puts: tuple[Item, ...]) -> _Found:
                 except DamagedBlockError:
                     found.hit[key] = header
             elif value[:4] == pointer.MAGIC and len(key) == 20:
-                Pointer.decode(value)
+                if isinstance(Pointer.decode(value).place, Inline):
+                    carried(value)
                 found.pointers[key] = value
             elif value[:4] == GAP_MAGIC and len(key) == 20:
                 found.gaps[key] = (value, GapRecord.decode(value))
@@ -356,7 +358,7 @@ class Salvage:
         """What a block's header says of its stream and writers, where the tables have lost it."""
         changes = Changes()
         origin = next((n for n, mirror in self._catalog.mirrors.items() if mirror.store == header.store), None)
-        if entry.stream not in self._catalog.by_number:
+        if entry.stream not in self._catalog.by_number and not is_shadow(entry.stream):
             name = header.stream if header.store == self._store else f"{origin or header.store}/{header.stream}"
             mirrored = None if header.store == self._store else (origin or str(header.store), header.stream)
             layout = (SegmentLayout(entry.segment, entry.epoch, KeyRange()),)
@@ -405,5 +407,5 @@ class Salvage:
         return holding if holding is not None else newest.number if newest is not None else 1
 
     def _name_of(self, stream: int) -> str:
-        known = self._catalog.by_number.get(stream)
+        known = self._catalog.owner(stream)
         return repr(known.name) if known is not None else f"stream number {stream}"

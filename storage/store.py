@@ -45,11 +45,13 @@ from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
+from storage.transactions.access import TransactionAccess
+from storage.transactions.transactions import Transactions
 from storage.view import StoreView
 from storage.writer import Writer
 
 
-class SegmentStore(StoreView, StateAccess):
+class SegmentStore(StoreView, StateAccess, TransactionAccess):
     """Streams of events, durable before their tickets say so.
 
     Any thread may call anything. Commits are a step (`commit`): a thread at the top owns them (`own_commits`), or
@@ -67,6 +69,7 @@ class SegmentStore(StoreView, StateAccess):
             kv, opened.catalog, opened.committer, clock, disk_limit, (directory or kv).disk_bytes
         )
         self._closed = False
+        self.transactions = Transactions(kv, opened.catalog, clock, self.submit_take, disk_limit)
         self.reader_groups = Groups(self)
         self.reader_group = self.reader_groups.get
         self.store_id = store_id
@@ -205,13 +208,7 @@ class SegmentStore(StoreView, StateAccess):
         may raise WriterNumberGapError, ConditionFailedError. Events that their writer's numbers say are stored are
         acknowledged and not stored again.
         """
-        size = 0
-        for append in appends:
-            before, stream = size, self._stream(append.stream)
-            limit = MAX_APPEND_BYTES if stream.config.kind == BULK else MAX_EVENT_BYTES
-            for frame in append.frames:
-                size += check_frame(frame, limit)
-            self._retention.admit(stream, size - before)
+        size = self._measure(appends)
         state = dict(cursors or {})
         size += sum(map(len, state.values()))
         if size > MAX_APPEND_BYTES:
@@ -222,6 +219,17 @@ class SegmentStore(StoreView, StateAccess):
             group.take(ticket, kept, state | plan_changes(group, changes))
 
         return self.submit_take(take, size + sum(len(change.value or b"") for change in changes))
+
+    def _measure(self, appends: Sequence[Append]) -> int:
+        """The size of what is to be appended. Raises what is wrong with it, or StoreFullError."""
+        size = 0
+        for append in appends:
+            before, stream = size, self._stream(append.stream)
+            limit = MAX_APPEND_BYTES if stream.config.kind == BULK else MAX_EVENT_BYTES
+            for frame in append.frames:
+                size += check_frame(frame, limit)
+            self._retention.admit(stream, size - before)
+        return size
 
     def submit_take(self, take: Take, size_bytes: int) -> Ticket:
         """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
