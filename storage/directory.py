@@ -23,12 +23,17 @@ class StoreDirectory:
         self.path = path
         try:
             if create:
-                path.mkdir(parents=True, exist_ok=True)
+                _make(path)
             elif not (path / "FORMAT").exists():
                 raise StoreFormatError(f"there is no store at {path}")
             known = read_format(path)
             self._lock = self._take_lock()
             self.store_id = known or self._create()
+            if create:
+                # The engine syncs the names in its own directory only, and what a process made that was killed before
+                # it synced may not be on disk either.
+                _make(self.db)
+                sync_directory(path)
         except PermissionError as error:
             raise StorageError(
                 f"no permission for the store at {path}: {error.strerror}. "
@@ -120,6 +125,14 @@ def read_format(path: Path) -> UUID | None:
             "it was written by a newer edge; install that version again. Nothing was touched"
         )
     return store
+
+
+def _make(path: Path) -> None:
+    """Make a directory, and its parents, where they are missing, with durable names."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_directory(folder.parent)
 
 
 def sync_directory(path: Path) -> None:
