@@ -5,10 +5,11 @@ This docstring is the specification of what is on disk and how it is written, re
 Constraints
     An event is at most 8 MiB (in a bulk stream 64 MiB), one submission 64 MiB, a routing key 1,024 bytes, a name 255
     bytes. A store has one process that writes (lock file); reads never block the writer and see only what is durable.
-    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. A transaction holds
-    at most 64 MiB; 1,000 may be open, 10,000 that ended can be asked for by id. A generation is
-    rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk
-    limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of 32 MiB.
+    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. It has at most 1,024
+    open segments, and 10,000 in all its life. A transaction holds at most 64 MiB; 1,000 may be open, 10,000 that ended can
+    be asked for by id. A generation is rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at
+    most that much log. Under a disk limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of
+    32 MiB.
 
 Files
     `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is

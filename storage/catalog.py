@@ -211,6 +211,12 @@ class Catalog:
             self._held.get(generation, set()).discard(segment)
         self.drops.update(changes.drops)
         self._apply_transactions(changes)
+        self._apply_chunks(changes)
+        if changes.node is not None:
+            self.node = changes.node
+            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
+
+    def _apply_chunks(self, changes: Changes) -> None:
         for number, chunk in changes.chunks.items():
             before = self.chunks.get(number)
             if before is not None and before.segment != chunk.segment:
@@ -220,9 +226,6 @@ class Catalog:
         for number in changes.gone_chunks:
             if (gone := self.chunks.pop(number, None)) is not None:
                 del self._chunks_of[gone.segment][number]
-        if changes.node is not None:
-            self.node = changes.node
-            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
 
     def _apply_transactions(self, changes: Changes) -> None:
         for transaction, record in changes.transactions.items():
@@ -238,6 +241,9 @@ class Catalog:
             self._placed_in.setdefault(placed.segment, set()).add(shadow)
         for shadow in changes.gone_shadows:
             self.segments.pop(shadow, None)
+            for _, generation in self._starts.pop(shadow, ()):
+                self._held[generation].discard(shadow)
+            self.writers.pop(shadow.stream, None)
             if (gone := self.placed.pop(shadow, None)) is not None:
                 self._placed_in[gone.segment].discard(shadow)
 

@@ -24,6 +24,8 @@ MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
 MAX_OPEN_SEGMENTS = 1024
 """Open segments of one stream."""
+MAX_SEGMENTS = 10_000
+"""Segments that a stream has in all its life: their places in it are kept for as long as it is."""
 MAX_WRITERS_PER_STREAM = 10_000
 """Writers remembered by number. Above it the one that has been silent longest is forgotten."""
 

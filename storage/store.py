@@ -242,9 +242,9 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
             self._retention.admit(stream, size - before)
         return size
 
-    def submit_take(self, take: Take, size_bytes: int) -> Ticket:
+    def submit_take(self, take: Take, size_bytes: int, *, brings_bytes: int = 0) -> Ticket:
         """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
-        return self._committer.submit(Ticket(self._committer), take, size_bytes)
+        return self._committer.submit(Ticket(self._committer), take, size_bytes, brings_bytes=brings_bytes)
 
     def writer(self, stream: str, writer_id: str | None = None) -> Writer:
         """A writer for a stream that exists. Raises UnknownStreamError."""

@@ -205,7 +205,7 @@ class StoreView:
                         on_gap(item)
                     continue
                 yield item
-                left = None if left is None else left - 1
+            left = None if left is None else left - sum(isinstance(item, Event) for item in items)
 
     def read_bytes(self, stream: str, position: Position, size_bytes: int) -> bytes:
         """Bytes of a segment from `position.offset` on, as far as they are durable: see `storage.byte_ranges`.

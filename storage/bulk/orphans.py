@@ -203,6 +203,6 @@ def led_back(kv: KeyValueStore, catalog: Catalog, entry: ChainEntry) -> bytes | 
                     frames = block.frames(raw, header)
                 except DamagedBlockError:
                     continue
-                key_frames = [KeyFrame(frame.at, frame.times_ns[0]) for frame in frames if frame.key_frame]
+                key_frames = [KeyFrame(frame.at, frame.captured_ns) for frame in frames if frame.key_frame]
                 return replace(pointer_to(raw, key_frames), place=InChunk(record.number, at)).encode()
     return None

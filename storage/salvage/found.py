@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -37,12 +38,6 @@ class Found:
         return max([0, *self.records, *blocks, *hit, *(commit for commit, _ in self.tables.values())])
 
 
-def _check_pointer(raw: bytes) -> None:
-    """Raises DamagedBlockError, also where the block that it carries along does not check."""
-    if isinstance(Pointer.decode(raw).place, Inline):
-        carried(raw)
-
-
 def sort(evidence: LogEvidence) -> Found:
     """What of the evidence checks."""
     found = Found()
@@ -53,27 +48,31 @@ def sort(evidence: LogEvidence) -> Found:
         else:
             found.blocks[block.checksum(value)] = (b"", value, block.parse_header(value))
     for key, value in evidence.puts:
-        try:
-            if value[:4] == COMMIT_MAGIC:
-                record = CommitRecord.decode(value)
-                found.records[record.number] = record
-            elif value[:4] == block.MAGIC and len(key) == 20:
-                header = block.parse_header(value)
-                raw = value[: header.size_bytes]
-                try:
-                    block.verify(raw, header)
-                    found.blocks[block.checksum(raw)] = (key, raw, header)
-                except DamagedBlockError:
-                    found.hit[key] = header
-            elif value[:4] == pointer.MAGIC and len(key) == 20:
-                _check_pointer(value)
-                found.pointers[key] = value
-            elif value[:4] == GAP_MAGIC and len(key) == 20:
-                found.gaps[key] = (value, GapRecord.decode(value))
-            else:
-                commit, _ = unseal(key, value)
-                if commit >= found.tables.get(key, (0, b""))[0]:
-                    found.tables[key] = (commit, value)
-        except DamagedBlockError:
-            continue
+        with suppress(DamagedBlockError):
+            _sort_one(found, key, value)
     return found
+
+
+def _sort_one(found: Found, key: bytes, value: bytes) -> None:
+    """Raises DamagedBlockError where it does not check."""
+    if value[:4] == COMMIT_MAGIC:
+        record = CommitRecord.decode(value)
+        found.records[record.number] = record
+    elif value[:4] == block.MAGIC and len(key) == 20:
+        header = block.parse_header(value)
+        raw = value[: header.size_bytes]
+        try:
+            block.verify(raw, header)
+            found.blocks[block.checksum(raw)] = (key, raw, header)
+        except DamagedBlockError:
+            found.hit[key] = header
+    elif value[:4] == pointer.MAGIC and len(key) == 20:
+        if isinstance(Pointer.decode(value).place, Inline):
+            carried(value)
+        found.pointers[key] = value
+    elif value[:4] == GAP_MAGIC and len(key) == 20:
+        found.gaps[key] = (value, GapRecord.decode(value))
+    else:
+        commit, _ = unseal(key, value)
+        if commit >= found.tables.get(key, (0, b""))[0]:
+            found.tables[key] = (commit, value)

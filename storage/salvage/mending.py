@@ -47,8 +47,12 @@ class Mending:
             return False
 
     def start_of(self, entry: ChainEntry) -> int:
+        """Below it all was given up. Of a shadow that nothing leads to any more that is everything."""
         key = SegmentKey(entry.stream, entry.segment, entry.epoch)
-        return self._catalog.segments.get(key, SegmentRecord()).start
+        record = self._catalog.segments.get(key)
+        if record is None and self._catalog.owner(entry.stream) is None and is_shadow(entry.stream):
+            return keys.LAST_OFFSET
+        return 0 if record is None else record.start
 
     def end_before(self, key: SegmentKey, offset: int) -> int:
         """Where the last entry of a segment before `offset` ends: in the engine, or put back just now."""
