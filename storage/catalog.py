@@ -176,13 +176,16 @@ class Catalog:
         finally:
             self.version += 1
 
+    def _take_stream(self, stream: StreamRecord) -> None:
+        self.streams[stream.name] = stream
+        self.by_number[stream.number] = stream
+        if stream.origin is not None:
+            node, there = stream.origin
+            self.mirrored.setdefault(node, {})[there] = stream
+
     def _apply(self, changes: Changes) -> None:
-        for name, stream in changes.streams.items():
-            self.streams[name] = stream
-            self.by_number[stream.number] = stream
-            if stream.origin is not None:
-                node, there = stream.origin
-                self.mirrored.setdefault(node, {})[there] = stream
+        for stream in changes.streams.values():
+            self._take_stream(stream)
         self.segments.update(changes.segments)
         for (segment, generation), start in changes.segment_starts.items():
             starts = self._starts.get(segment, [])

@@ -21,6 +21,7 @@ from edge.daemon.committer import Committer
 from edge.daemon.keeping import confirmed
 from edge.daemon.scaling import LoadScaling
 from edge.daemon.snapshots import source_snapshot, store_snapshot, stream_snapshot, uplink_snapshot
+from edge.daemon.upstreams import check_same_upstreams
 from edge.daemon.workers import STOP_S, SourceWorker, UplinkWorker, Worker
 from edge.errors import EdgeError, UnknownNameError
 from edge.http.hub import hub_application
@@ -111,6 +112,11 @@ class Node:
     def checking(self) -> bool:
         """Whether the store is being checked, which holds up commits without anything being wrong."""
         return self._checks > 0
+
+    def expire_transactions(self) -> None:
+        """Abort what nobody holds any more: one step, to be taken every second."""
+        for transaction in self.store.expire_transactions():
+            _log.warning("transaction %s: aborted, nobody was heard of it for its lease", transaction)
 
     def scale_streams(self) -> None:
         """Scale what its load asks for: one step, to be taken every second."""
@@ -216,6 +222,9 @@ class Node:
 
     def stream_config(self, name: str) -> StreamConfig:
         return self._streams.get(name, StreamConfig())
+
+    def check_transaction(self, streams: Sequence[str]) -> None:
+        check_same_upstreams(streams, [worker.uplink for worker in list(self._uplinks.values())])
 
     def command_source(self, name: str, command: str) -> None:
         worker = _named(self._sources, name, "source")

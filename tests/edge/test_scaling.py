@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from edge import Client
-from edge.config import load
 from edge.daemon.node import Node
 from storage import Event, FakeClock, SegmentStore
-from storage.trace import no_trace
-from tests.edge.running import edge, running, until, write_config
+from tests.edge.running import edge, node_of, running, until, write_config
 from tests.edge.test_daemon import free_port, upstream
 
 POLICY = (
@@ -22,17 +19,6 @@ POLICY = (
     'scaling = { by = "events", target_per_s = 10, windows = ["2s", "5s", "20s"], cooldown = "5s", max_segments = 8 }\n'
 )
 KEYS = [f"pump-{number}" for number in range(16)]
-
-
-@contextmanager
-def node_of(config: Path, clock: FakeClock) -> Iterator[Node]:
-    """A node in this process, on a clock that the test moves."""
-    node = Node(load(config), clock, no_trace, lambda: None)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
 
 
 class Load:
