@@ -29,6 +29,7 @@ from storage.records import NodeRecord
 from storage.retention.budget import DiskBudget, Sizes
 from storage.ticket import Ticket
 from storage.trace import Trace
+from storage.witness import Witness
 
 QUEUE_BYTES = 64 << 20
 QUEUE_SUBMISSIONS = 100_000
@@ -101,6 +102,7 @@ class Committer:
         self._urgent: deque[_Submission] = deque()
         self.generations = Generations(kv, catalog)
         self._settling: deque[tuple[int, int]] = deque()
+        self._witness = Witness(kv.witness, store, clock.boot_id)
         self._written_bytes = 0
 
     # producers
@@ -337,6 +339,7 @@ class Committer:
         self._written_bytes += size
         if group.changes.node is not None:
             self.opening = group.changes.node.opening
+        self._witness.note(self.opening, record.number, group.changes.segments)
         with self._committed:
             self.last_commit = record.number
             self._committed.notify_all()
@@ -362,6 +365,8 @@ class Committer:
     def close(self) -> None:
         """Refuse what still waits. Nothing that was acknowledged depends on it."""
         with self._step:
+            if self._pending is None:
+                self._witness.close()
             self._fail(StoreClosedError("the store was closed before this was on disk"))
 
     def _fail(self, error: StorageError) -> None:

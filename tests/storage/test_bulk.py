@@ -143,7 +143,7 @@ def test_a_pointer_whose_chunk_was_never_written_is_told(monkeypatch: pytest.Mon
     twin.power_cut()
     with SegmentStore.in_memory(twin) as again:
         assert payloads(again) == []
-        assert "lost bytes" in again.recovery[0]
+        assert any("lost bytes" in line for line in again.recovery)
 
 
 def test_a_full_disk_keeps_what_was_accepted_and_goes_on_at_the_same_place() -> None:
