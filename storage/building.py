@@ -52,6 +52,8 @@ class SegmentBuilder:
         self._captured: list[int] = []
         self._key_frames: list[KeyFrame] = []
         self._writers: dict[str, tuple[int, int, int]] = {}
+        self.entries: list[tuple[int, bytes]] = []
+        """What this commit adds, and where."""
 
     @property
     def touched(self) -> bool:
@@ -139,6 +141,7 @@ class SegmentBuilder:
 
     def add_raw(self, kind: int, raw: bytes, length: int, events: int, checksum: int) -> None:
         """Append a block or gap record as it is. A gap's `checksum` is the one that the next block names."""
+        self.entries.append((self.record.length, raw))
         self._group.put_entry(self.key, self.record.length, kind, raw, length, events, checksum)
         self.record = replace(
             self.record,

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Protocol
 from uuid import UUID
 
 from storage import keys
 from storage.boots import Boot, Timeline, decode_boot, encode_boot
 from storage.bulk.chunks import ChunkRecord
 from storage.codec import unseal
+from storage.errors import DamagedBlockError
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
+from storage.model import TransactionState
 from storage.records import FamilyRecord, MirrorRecord, NodeRecord, SegmentRecord, StreamRecord
 from storage.retention.drops import Drops
+from storage.transactions.record import FIRST_SHADOW, Placed, TransactionRecord, is_shadow
 
 _WRITER = struct.Struct(">Q")
 _U64 = struct.Struct(">Q")
+
+
+class _Record(Protocol):
+    def encode(self) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -44,14 +53,26 @@ class Changes:
     gone_chunks: list[int] = field(default_factory=list)
     gone_families: list[FamilyRecord] = field(default_factory=list)
     gone_starts: list[tuple[SegmentKey, int]] = field(default_factory=list)
+    transactions: dict[UUID, TransactionRecord] = field(default_factory=dict)
+    gone_transactions: list[UUID] = field(default_factory=list)
+    placed: dict[SegmentKey, Placed] = field(default_factory=dict)
+    gone_shadows: list[SegmentKey] = field(default_factory=list)
     node: NodeRecord | None = None
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Key and payload of every table entry that changes."""
-        for name, stream in self.streams.items():
-            yield keys.stream(name), stream.encode()
-        for segment, record in self.segments.items():
-            yield keys.segment(segment), record.encode()
+        records: Iterable[tuple[bytes, _Record]] = (
+            *((keys.stream(name), stream) for name, stream in self.streams.items()),
+            *((keys.segment(segment), record) for segment, record in self.segments.items()),
+            *((keys.mirror(node), mirror) for node, mirror in self.mirrors.items()),
+            *((keys.family(name), family) for name, family in self.families.items()),
+            *((keys.drops(number), drops) for number, drops in self.drops.items()),
+            *((keys.chunk(number), chunk) for number, chunk in self.chunks.items()),
+            *((keys.transaction(each), transaction) for each, transaction in self.transactions.items()),
+            *((keys.placed(shadow), placed) for shadow, placed in self.placed.items()),
+        )
+        for key, record in records:
+            yield key, record.encode()
         for (segment, generation), start in self.segment_starts.items():
             yield keys.segment_start(segment, generation), _U64.pack(start)
         for (stream_number, writer), last in self.writers.items():
@@ -60,16 +81,8 @@ class Changes:
             yield keys.cursor(name), state
         for boot in self.boots.values():
             yield keys.boot(boot.store, boot.id), encode_boot(boot)
-        for node, mirror in self.mirrors.items():
-            yield keys.mirror(node), mirror.encode()
         for stream_number, commit in self.throughs.items():
             yield keys.through(stream_number), _U64.pack(commit)
-        for name, family in self.families.items():
-            yield keys.family(name), family.encode()
-        for stream_number, drops in self.drops.items():
-            yield keys.drops(stream_number), drops.encode()
-        for number, chunk in self.chunks.items():
-            yield keys.chunk(number), chunk.encode()
         if self.node is not None:
             yield keys.NODE, self.node.encode()
 
@@ -83,6 +96,11 @@ class Changes:
             yield keys.segment_start(segment, generation)
         for number in self.gone_chunks:
             yield keys.chunk(number)
+        for transaction in self.gone_transactions:
+            yield keys.transaction(transaction)
+        for shadow in self.gone_shadows:
+            yield keys.segment(shadow)
+            yield keys.placed(shadow)
 
 
 class Catalog:
@@ -92,6 +110,8 @@ class Catalog:
         self.node: NodeRecord | None = None
         self.streams: dict[str, StreamRecord] = {}
         self.by_number: dict[int, StreamRecord] = {}
+        self.mirrored: dict[str, dict[str, StreamRecord]] = {}
+        """By node: its streams here, under the names that they have there."""
         self.segments: dict[SegmentKey, SegmentRecord] = {}
         self.writers: dict[int, dict[str, int]] = {}
         self.cursors: dict[str, bytes] = {}
@@ -103,23 +123,38 @@ class Catalog:
         self.chunks: dict[int, ChunkRecord] = {}
         self.newest_chunk = 0
         """The highest number of a chunk that there ever was."""
+        self.open_transactions: dict[UUID, TransactionRecord] = {}
+        self.ended_transactions: dict[UUID, TransactionRecord] = {}
+        """The one that ended longest ago first."""
+        self.newest_shadow = FIRST_SHADOW - 1
+        self.placed: dict[SegmentKey, Placed] = {}
+        self._placed_in: dict[SegmentKey, set[SegmentKey]] = {}
         self._chunks_of: dict[SegmentKey, dict[int, ChunkRecord]] = {}
         self.version = 0
         """Odd while a commit is being taken over: what was read of several records meanwhile may not belong together."""
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
+        self.newest_commit = 0
+        """The newest commit that wrote a table entry, as of loading."""
+        self.damage: list[str] = []
+        """Table entries that did not check, as of loading."""
         self._held: dict[int, set[SegmentKey]] = {}
         """The segments of each generation."""
 
     @staticmethod
     def load(kv: KeyValueStore) -> Catalog:
-        """Read every table. Raises DamagedBlockError where one does not check."""
+        """Read every table. An entry that does not check is left out and named in `damage`."""
         catalog = Catalog()
         changes = Changes()
         writers: list[tuple[int, int, str, int]] = []
         start = b""
         while items := kv.scan(DEFAULT, start, None, limit=10_000):
             for key, value in items:
-                commit, payload = unseal(key, value)
+                try:
+                    commit, payload = unseal(key, value)
+                except DamagedBlockError as error:
+                    catalog.damage.append(str(error))
+                    continue
+                catalog.newest_commit = max(catalog.newest_commit, commit)
                 if key[:1] == keys.WRITER:
                     stream_number, writer = keys.parse_writer(key)
                     writers.append((commit, stream_number, writer, _WRITER.unpack(payload)[0]))
@@ -128,7 +163,9 @@ class Catalog:
             start = items[-1][0] + b"\0"
         for _, stream_number, writer, last in sorted(writers):
             changes.writers[stream_number, writer] = last
+        changes.transactions = dict(sorted(changes.transactions.items(), key=lambda item: item[1].ended))
         catalog.apply(changes)
+        catalog._bury_shadows()
         return catalog
 
     def apply(self, changes: Changes) -> None:
@@ -139,10 +176,16 @@ class Catalog:
         finally:
             self.version += 1
 
+    def _take_stream(self, stream: StreamRecord) -> None:
+        self.streams[stream.name] = stream
+        self.by_number[stream.number] = stream
+        if stream.origin is not None:
+            node, there = stream.origin
+            self.mirrored.setdefault(node, {})[there] = stream
+
     def _apply(self, changes: Changes) -> None:
-        for name, stream in changes.streams.items():
-            self.streams[name] = stream
-            self.by_number[stream.number] = stream
+        for stream in changes.streams.values():
+            self._take_stream(stream)
         self.segments.update(changes.segments)
         for (segment, generation), start in changes.segment_starts.items():
             starts = self._starts.get(segment, [])
@@ -167,15 +210,74 @@ class Catalog:
             self._starts[segment] = [s for s in self._starts.get(segment, ()) if s[1] != generation]
             self._held.get(generation, set()).discard(segment)
         self.drops.update(changes.drops)
+        self._apply_transactions(changes)
+        self._apply_chunks(changes)
+        if changes.node is not None:
+            self.node = changes.node
+            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
+
+    def _apply_chunks(self, changes: Changes) -> None:
         for number, chunk in changes.chunks.items():
+            before = self.chunks.get(number)
+            if before is not None and before.segment != chunk.segment:
+                del self._chunks_of[before.segment][number]
             self.chunks[number] = self._chunks_of.setdefault(chunk.segment, {})[number] = chunk
             self.newest_chunk = max(self.newest_chunk, number)
         for number in changes.gone_chunks:
             if (gone := self.chunks.pop(number, None)) is not None:
                 del self._chunks_of[gone.segment][number]
-        if changes.node is not None:
-            self.node = changes.node
-            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
+
+    def _apply_transactions(self, changes: Changes) -> None:
+        for transaction, record in changes.transactions.items():
+            self.open_transactions.pop(transaction, None)
+            self.ended_transactions.pop(transaction, None)
+            still_open = record.state is TransactionState.OPEN
+            (self.open_transactions if still_open else self.ended_transactions)[transaction] = record
+            self.newest_shadow = max(self.newest_shadow, *(shadow.number for shadow in record.shadows))
+        for transaction in changes.gone_transactions:
+            self.ended_transactions.pop(transaction, None)
+        for shadow, placed in changes.placed.items():
+            self.placed[shadow] = placed
+            self._placed_in.setdefault(placed.segment, set()).add(shadow)
+        for shadow in changes.gone_shadows:
+            self.segments.pop(shadow, None)
+            for _, generation in self._starts.pop(shadow, ()):
+                self._held[generation].discard(shadow)
+            self.writers.pop(shadow.stream, None)
+            if (gone := self.placed.pop(shadow, None)) is not None:
+                self._placed_in[gone.segment].discard(shadow)
+
+    def _bury_shadows(self) -> None:
+        """Leave out shadows that no open transaction fills and no pointer that can be read leads to."""
+        filled = {shadow.number for record in self.open_transactions.values() for shadow in record.shadows}
+        shadows = [key for key in self.segments if is_shadow(key.stream) and key.stream not in filled]
+        self.apply(Changes(gone_shadows=[key for key in shadows if not self._led(key)]))
+        for key in [key for key in self._starts if is_shadow(key.stream) and key not in self.segments]:
+            for _, generation in self._starts.pop(key):
+                self._held[generation].discard(key)
+        for number in [number for number in self.writers if is_shadow(number) and number not in filled]:
+            del self.writers[number]
+
+    def _led(self, shadow: SegmentKey) -> bool:
+        placed = self.placed.get(shadow)
+        return placed is not None and self.segments.get(placed.segment, SegmentRecord()).start < placed.end
+
+    def owner(self, stream_number: int) -> StreamRecord | None:
+        """The stream of that number, or the one that the shadows of that number are for."""
+        if not is_shadow(stream_number):
+            return self.by_number.get(stream_number)
+        led = (placed.segment.stream for shadow, placed in self.placed.items() if shadow.stream == stream_number)
+        of = (
+            each.stream for r in self.open_transactions.values() for each in r.shadows if each.number == stream_number
+        )
+        return self.by_number.get(next(chain(of, led), -1))
+
+    def placed_in(self, segment: SegmentKey) -> list[tuple[SegmentKey, Placed]]:
+        """The shadows that pointers of a segment lead to."""
+        return [(shadow, self.placed[shadow]) for shadow in self._placed_in.get(segment, ())]
+
+    def transaction(self, of: UUID) -> TransactionRecord | None:
+        return self.open_transactions.get(of) or self.ended_transactions.get(of)
 
     def generation_of(self, segment: SegmentKey, offset: int) -> int | None:
         """The telemetry generation that holds the segment's byte at `offset`, None before the first."""
@@ -191,7 +293,7 @@ class Catalog:
 
     def chunks_of(self, segment: SegmentKey) -> list[ChunkRecord]:
         """A segment's chunks, the oldest first."""
-        return sorted(self._chunks_of.get(segment, {}).values(), key=lambda chunk: chunk.number)
+        return sorted(self._chunks_of.get(segment, {}).values(), key=lambda chunk: (chunk.first, chunk.number))
 
     def segments_in(self, generation: int) -> list[tuple[SegmentKey, int, int]]:
         """`(segment, first offset, offset behind the last)` of everything that a generation holds."""
@@ -252,7 +354,18 @@ def parse_entry(key: bytes, payload: bytes, changes: Changes) -> None:
         changes.families[rest.decode()] = FamilyRecord.decode(payload)
     elif table == keys.DROPS:
         changes.drops[int.from_bytes(rest, "big")] = Drops.decode(payload)
-    elif table == keys.CHUNK:
-        changes.chunks[keys.number(rest)] = ChunkRecord.decode(keys.number(rest), payload)
     elif table == keys.NODE:
         changes.node = NodeRecord.decode(payload)
+    else:
+        _parse_elsewhere(key, payload, changes)
+
+
+def _parse_elsewhere(key: bytes, payload: bytes, changes: Changes) -> None:
+    """The tables of what lies elsewhere than under a stream's own keys: chunks, and shadows."""
+    table, rest = key[:1], key[1:]
+    if table == keys.CHUNK:
+        changes.chunks[keys.number(rest)] = ChunkRecord.decode(keys.number(rest), payload)
+    elif table == keys.TRANSACTION:
+        changes.transactions[UUID(bytes=rest)] = TransactionRecord.decode(UUID(bytes=rest), payload)
+    elif table == keys.PLACED:
+        changes.placed[keys.parse_segment(key)] = Placed.decode(payload)

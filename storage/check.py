@@ -16,10 +16,11 @@ from storage.entry import head
 from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
+from storage.pointer import BEGINS, ENDS, InChunk, Pointer
 from storage.pointer import MAGIC as POINTER_MAGIC
-from storage.pointer import InChunk, Pointer
 from storage.reading import SegmentScan
 from storage.records import SegmentLayout, SegmentRecord, StreamRecord
+from storage.transactions.record import shadow_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> Check
     """Check a store that nobody writes to meanwhile. `damage` is what was found in its logs and not mended yet."""
     report = CheckReport()
     for what in damage:
-        report.error("write-ahead log", f"{what}; opening the store for writing salvages what it can")
+        report.error("files", f"{what}; opening the store for writing salvages what it can")
     try:
         catalog = Catalog.load(kv)
     except DamagedBlockError as error:
@@ -76,6 +77,11 @@ def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> Check
         for layout in stream.layout:
             _SegmentCheck(kv, catalog, stream, layout, store, report, entries).run(writers)
         _check_writers(kv, catalog, stream, writers, report)
+    for transaction in catalog.open_transactions.values():
+        for shadow in transaction.shadows:
+            stream = shadow_stream(catalog.by_number[shadow.stream], shadow)
+            for layout in stream.layout:
+                _SegmentCheck(kv, catalog, stream, layout, store, report, entries).run({})
     _check_chunks(kv, catalog, report)
     return report
 
@@ -176,6 +182,8 @@ class _SegmentCheck:
         self._offset = 0
         self._checksum: int | None = None
         self._ordinal: int | None = None
+        self._inside: int | None = None
+        """The commit of the transaction that has begun, and not ended yet."""
 
     def run(self, writers: dict[str, _Last]) -> None:
         record = self._scan.record
@@ -212,7 +220,7 @@ class _SegmentCheck:
             following = self._scan.entries_from(start + 1, limit=1)
             end = following[0][0] if following else self._scan.record.length
             self._report.error(self._where(start, end), str(error))
-            self._checksum = self._ordinal = None
+            self._checksum = self._ordinal = self._inside = None
             return max(1, end - start)
         where = self._where(start, start + at.length)
         checksum = at.checksum
@@ -224,12 +232,16 @@ class _SegmentCheck:
             self._report.error(where, f"begins with event {at.first_event}, expected {self._ordinal}")
         if header.incarnation != self._stream.incarnation or (self._store is not None and header.store != self._store):
             self._report.error(where, "belongs to another stream or store")
+        if self._inside is not None and (at.commit != self._inside or at.flags & BEGINS):
+            self._report.error(where, "stands inside a transaction that it is not of")
+        if at.flags & (BEGINS | ENDS):
+            self._inside = None if at.flags & ENDS else at.commit
         events = sum(len(frame.payloads) for frame in frames)
         if not events == header.events == at.events or header.raw_bytes != at.length:
             self._report.error(where, f"holds {events} events, its header says {header.events}")
         self._in_chunk(where, start, raw)
         for span in header.writers:
-            last = _Last(span.last, header.commit)
+            last = _Last(span.last, at.commit)
             writers[span.writer] = max(last, writers.get(span.writer, last))
         self._report.blocks += 1
         self._report.events += events
@@ -251,6 +263,7 @@ class _SegmentCheck:
         where = self._where(start, start + gap.length)
         self._report.note(where, f"gap, {gap.reason.name.lower()}: {count} events {gap.detail}".rstrip())
         self._report.gaps += 1
+        self._inside = None
         self._checksum = gap.replaces or None
         known = gap.events is not None and self._ordinal is not None
         self._ordinal = (self._ordinal or 0) + (gap.events or 0) if known else None
@@ -264,5 +277,7 @@ class _SegmentCheck:
             self._report.error(where, "the table names another block as its last")
         if self._ordinal is not None and self._ordinal != record.events:
             self._report.error(where, f"the table counts {record.events} events, there are {self._ordinal}")
+        if self._inside is not None:
+            self._report.error(where, f"the transaction of commit {self._inside} does not end")
         if gaps != record.gaps:
             self._report.error(where, f"the table counts {record.gaps} gaps, there are {gaps}")

@@ -63,6 +63,14 @@ class OriginRefusedError(StorageError):
     """A mirrored unit comes from a store, or an opening of it, that is not the one known under that node's name."""
 
 
+class UnknownTransactionError(StorageError):
+    """There is no transaction of that id, or it ended so long ago that it was forgotten."""
+
+
+class TransactionEndedError(StorageError):
+    """The transaction was aborted, and takes nothing more; or it was committed, and can't be aborted."""
+
+
 class DamagedBlockError(StorageError):
     """A block or record whose checksum does not hold."""
 

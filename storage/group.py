@@ -41,6 +41,7 @@ from storage.model import (
 from storage.records import FIRST_SEGMENT, FamilyRecord, SegmentLayout, SegmentRecord, StreamRecord
 from storage.retention.drops import Edit
 from storage.ticket import Ticket
+from storage.transactions.record import is_shadow
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ class Group:
         """Families and keys of what lies below its segment's start and takes space."""
         self._blocks: list[tuple[str, bytes, bytes]] = []
         self._builders: dict[SegmentKey, SegmentBuilder] = {}
+        self._configs: dict[int, StreamConfig] = {}
         self._label_boot(clock.trusted())
 
     def _label_boot(self, trusted: bool) -> None:
@@ -106,7 +108,7 @@ class Group:
         changes = self.changes
         tables = (
             changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
-            changes.drops, changes.chunks, changes.gone_families, self.deletions, changes.boots,
+            changes.drops, changes.chunks, changes.gone_families, self.deletions, changes.boots, changes.transactions,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))
@@ -121,6 +123,7 @@ class Group:
         if key not in self._builders:
             record = self.catalog.segments.get(key, SegmentRecord())
             self._builders[key] = SegmentBuilder(self, stream, key, record)
+            self._configs[stream.number] = stream.config
         return self._builders[key]
 
     def touch(self, stream: StreamRecord, layout: SegmentLayout) -> None:
@@ -128,6 +131,34 @@ class Group:
         builder = self.builder(stream, layout)
         builder.finish_block()
         builder.record = replace(builder.record, last_commit=self.number)
+
+    def added(self, key: SegmentKey) -> list[tuple[int, bytes]]:
+        """The entries that this commit adds to a segment so far, and where."""
+        builder = self._builders.get(key)
+        if builder is None:
+            return []
+        builder.finish_block()
+        return builder.entries
+
+    def durable(self, key: SegmentKey) -> int:
+        """How long a segment was before this commit."""
+        return self.catalog.segments.get(key, SegmentRecord()).length
+
+    def generation_of(self, key: SegmentKey, offset: int) -> int:
+        """The generation that holds an entry of a segment, one that this commit adds included."""
+        held = self.catalog.generation_of(key, offset) if offset < self.durable(key) else None
+        return self._family_of(key).number if held is None else held
+
+    def withdraw(self, stream_number: int) -> None:
+        """Take back all that this commit adds to the shadows of that number."""
+        for key in [key for key in self._builders if key.stream == stream_number]:
+            del self._builders[key]
+        self._entries = [entry for entry in self._entries if entry.stream != stream_number]
+        self._blocks = [put for put in self._blocks if keys.block_segment(put[1]).stream != stream_number]
+        starts = self.changes.segment_starts
+        self.changes.segment_starts = {at: start for at, start in starts.items() if at[0].stream != stream_number}
+        writers = self.changes.writers
+        self.changes.writers = {of: last for of, last in writers.items() if of[0] != stream_number}
 
     def put_note(self, note: ChainEntry) -> None:
         """Name in the chain what is no entry of a segment."""
@@ -141,7 +172,10 @@ class Group:
 
     def last_number(self, stream: StreamRecord, writer: str) -> int | None:
         last = self.changes.writers.get((stream.number, writer))
-        return last if last is not None else self.catalog.writers.get(stream.number, {}).get(writer)
+        last = last if last is not None else self.catalog.writers.get(stream.number, {}).get(writer)
+        if last is None and is_shadow(stream.number) and (own := self.stream(stream.name)) is not None:
+            return self.last_number(own, writer)
+        return last
 
     # taking submissions
 
@@ -159,11 +193,21 @@ class Group:
         self.changes.streams[name] = record
         return record
 
-    def take(self, ticket: Ticket, appends: Sequence[Append], cursors: Mapping[str, bytes]) -> None:
-        """Take a submission whole. Raises, with nothing taken, what its ticket is to raise."""
+    def take(
+        self,
+        ticket: Ticket,
+        appends: Sequence[Append],
+        cursors: Mapping[str, bytes],
+        shadows: Mapping[str, StreamRecord] | None = None,
+    ) -> None:
+        """Take a submission whole, into the `shadows` of streams where there are such.
+
+        Raises, with nothing taken, what its ticket is to raise.
+        """
         plan = _Plan()
         for append in appends:
-            plan.frames.append(self._plan(append, plan))
+            stream = self.stream(append.stream) if shadows is None else shadows.get(append.stream)
+            plan.frames.append(self._plan(append, stream, plan))
         positions: list[Position | None] = []
         stored = 0
         for frames in plan.frames:
@@ -179,8 +223,9 @@ class Group:
         self.changes.cursors.update(cursors)
         self.outcomes.append((ticket, Receipt(self.number, tuple(positions), stored, plan.duplicates)))
 
-    def _plan(self, append: Append, plan: _Plan) -> list[tuple[StreamRecord, SegmentLayout, Frame]]:
-        stream = self.stream(append.stream)
+    def _plan(
+        self, append: Append, stream: StreamRecord | None, plan: _Plan
+    ) -> list[tuple[StreamRecord, SegmentLayout, Frame]]:
         if stream is None:
             raise UnknownStreamError(f"there is no stream {append.stream!r}: create it first")
         if stream.origin is not None:
@@ -251,11 +296,8 @@ class Group:
             self.changes.segment_starts[key, generation] = start
 
     def _family_of(self, key: SegmentKey) -> FamilyRecord:
-        stream = self.catalog.by_number.get(key.stream)
-        fresh = (s for s in self.changes.streams.values() if s.number == key.stream)
-        stream = next(fresh, stream)
         last = self.catalog.generations_of(key)[-1:]
-        return self.into.telemetry(None if stream is None else stream.config, last[0][1] if last else 0)
+        return self.into.telemetry(self._configs[key.stream], last[0][1] if last else 0)
 
     def replace_entry(self, entry: ChainEntry, raw: bytes) -> None:
         """Put another entry in the place of one that is durable, in the generation where it lies."""

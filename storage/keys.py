@@ -19,6 +19,8 @@ THROUGH = b"T"
 FAMILY = b"F"
 DROPS = b"D"
 CHUNK = b"K"
+TRANSACTION = b"X"
+PLACED = b"P"
 
 _SEGMENT = struct.Struct(">III")
 _BLOCK = struct.Struct(">IIIQ")
@@ -110,6 +112,14 @@ def family(name: str) -> bytes:
 
 def chunk(number: int) -> bytes:
     return CHUNK + _U64.pack(number)
+
+
+def transaction(of: UUID) -> bytes:
+    return TRANSACTION + of.bytes
+
+
+def placed(shadow: SegmentKey) -> bytes:
+    return PLACED + _SEGMENT.pack(*shadow)
 
 
 def number(rest: bytes) -> int:

@@ -135,14 +135,10 @@ def timeline_of(catalog: Catalog, stream: StreamRecord, scan: SegmentScan) -> Ti
 
 def _entries(scan: SegmentScan, offset: int, end: int) -> Iterator[tuple[int, EntryHead]]:
     """Entries that start in [offset, end): where, and what they say. Gaps and damaged ones, which hold no time, not."""
-    while offset < end and (batch := scan.entries_from(offset)):
-        for start, raw in batch:
-            if start >= end:
-                return
-            offset = start + 1
-            try:
-                head = entry.head(raw)
-            except DamagedBlockError:
-                continue
-            if head.kind != GAP:
-                yield start, head
+    for start, raw in scan.between(offset, end):
+        try:
+            head = entry.head(raw)
+        except DamagedBlockError:
+            continue
+        if head.kind != GAP:
+            yield start, head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -45,11 +45,13 @@ from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
+from storage.transactions.access import TransactionAccess
+from storage.transactions.transactions import Transactions
 from storage.view import StoreView
 from storage.writer import Writer
 
 
-class SegmentStore(StoreView, StateAccess):
+class SegmentStore(StoreView, StateAccess, TransactionAccess):
     """Streams of events, durable before their tickets say so.
 
     Any thread may call anything. Commits are a step (`commit`): a thread at the top owns them (`own_commits`), or
@@ -67,10 +69,11 @@ class SegmentStore(StoreView, StateAccess):
             kv, opened.catalog, opened.committer, clock, disk_limit, (directory or kv).disk_bytes
         )
         self._closed = False
+        self.transactions = Transactions(kv, opened.catalog, clock, self.submit_take, disk_limit)
         self.reader_groups = Groups(self)
         self.reader_group = self.reader_groups.get
         self.store_id = store_id
-        self.recovery = opened.lines
+        self.recovery = (*(directory.mended if directory else ()), *opened.lines)
 
     @classmethod
     def open(
@@ -111,7 +114,7 @@ class SegmentStore(StoreView, StateAccess):
         try:
             kv = RocksStore(directory.db, directory.path, read_only=True)
             try:
-                return check(kv, directory.store_id, kv.evidence.damage)
+                return check(kv, directory.store_id, (*kv.evidence.damage, *kv.evidence.mended))
             finally:
                 kv.close()
         finally:
@@ -145,7 +148,8 @@ class SegmentStore(StoreView, StateAccess):
     def create_stream(self, name: str, config: StreamConfig | None = None) -> bool:
         """Create a stream, durable when it returns. False: it is there already, as it is.
 
-        Raises InvalidNameError.
+        Raises InvalidNameError, StoreFullError and StoreBusyError: it is not durable after ten seconds, may become so
+        later, and can be asked for again.
         """
         check_new_stream(name, config or StreamConfig())
         if name in self._catalog.streams:
@@ -156,14 +160,15 @@ class SegmentStore(StoreView, StateAccess):
                 group.create_stream(name, config or StreamConfig())
             group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
 
-        self._committer.submit(Ticket(self._committer), take, len(name)).result()
+        self._change(f"stream {name!r} was not made", take)
         return True
 
     def truncate(self, name: str, *positions: str | Position | StreamCut) -> bool:
         """Give up what lies before `positions`, durable when it returns: a Position cuts its segment only, others all.
 
         A segment then begins with the commit that holds the position: never inside an entry or a transaction. Offsets
-        never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError.
+        never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError,
+        and StoreFullError and StoreBusyError as `create_stream` does.
         """
         stream = self._stream(name)
         cut: list[Position] = []
@@ -175,16 +180,25 @@ class SegmentStore(StoreView, StateAccess):
         """Seal open segments and open others that share out the same keys, in a new epoch; durable when it returns.
 
         Raises ConditionFailedError where one of them is not open (any more), StorageError where the ranges do not fit,
-        UnknownStreamError.
+        UnknownStreamError, and StoreFullError and StoreBusyError as `create_stream` does.
         """
         self._stream(name)
         segments = [(segment.number, segment.epoch) for segment in seal]
-        self.submit_take(lambda group, ticket: take_scale(group, ticket, name, segments, ranges), 0).result()
+        self._change(
+            f"stream {name!r} was not scaled", lambda group, ticket: take_scale(group, ticket, name, segments, ranges)
+        )
 
     def seal(self, name: str) -> None:
-        """End a stream: it takes nothing more, and can be read. Durable when it returns. Raises UnknownStreamError."""
+        """End a stream: it takes nothing more, and can be read. Durable when it returns.
+
+        Raises UnknownStreamError, and StoreFullError and StoreBusyError as `create_stream` does.
+        """
         self._stream(name)
-        self.submit_take(lambda group, ticket: take_seal(group, ticket, name), 0).result()
+        self._change(f"stream {name!r} was not sealed", lambda group, ticket: take_seal(group, ticket, name))
+
+    def _change(self, otherwise: str, take: Take) -> None:
+        """Make a change durable that nobody holds a ticket of; `otherwise` is what to say where that takes too long."""
+        self._committer.durable(self.submit_take(take, 0), otherwise)
 
     def retain(
         self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None,
@@ -205,13 +219,7 @@ class SegmentStore(StoreView, StateAccess):
         may raise WriterNumberGapError, ConditionFailedError. Events that their writer's numbers say are stored are
         acknowledged and not stored again.
         """
-        size = 0
-        for append in appends:
-            before, stream = size, self._stream(append.stream)
-            limit = MAX_APPEND_BYTES if stream.config.kind == BULK else MAX_EVENT_BYTES
-            for frame in append.frames:
-                size += check_frame(frame, limit)
-            self._retention.admit(stream, size - before)
+        size = self._measure(appends)
         state = dict(cursors or {})
         size += sum(map(len, state.values()))
         if size > MAX_APPEND_BYTES:
@@ -223,9 +231,20 @@ class SegmentStore(StoreView, StateAccess):
 
         return self.submit_take(take, size + sum(len(change.value or b"") for change in changes))
 
-    def submit_take(self, take: Take, size_bytes: int) -> Ticket:
+    def _measure(self, appends: Sequence[Append]) -> int:
+        """The size of what is to be appended. Raises what is wrong with it, or StoreFullError."""
+        size = 0
+        for append in appends:
+            before, stream = size, self._stream(append.stream)
+            limit = MAX_APPEND_BYTES if stream.config.kind == BULK else MAX_EVENT_BYTES
+            for frame in append.frames:
+                size += check_frame(frame, limit)
+            self._retention.admit(stream, size - before)
+        return size
+
+    def submit_take(self, take: Take, size_bytes: int, *, brings_bytes: int = 0) -> Ticket:
         """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
-        return self._committer.submit(Ticket(self._committer), take, size_bytes)
+        return self._committer.submit(Ticket(self._committer), take, size_bytes, brings_bytes=brings_bytes)
 
     def writer(self, stream: str, writer_id: str | None = None) -> Writer:
         """A writer for a stream that exists. Raises UnknownStreamError."""
@@ -306,9 +325,9 @@ class SegmentStore(StoreView, StateAccess):
 
         return self._committer.submit(Ticket(self._committer), take, unit.size_bytes)
 
-    def holdings(self, node: str) -> Holdings:
-        """What is held of a node, durable."""
-        return taking.holdings(self._catalog, node)
+    def holdings(self, node: str, wanted: Iterable[str] | None = None) -> Holdings:
+        """What is held of a node, durable: of the streams `wanted`, by their names there, or of all."""
+        return taking.holdings(self._catalog, node, wanted)
 
     def admit(self, node: str, store: UUID, opening: int) -> Holdings:
         """`holdings`, for whoever may speak for the node. Raises OriginRefusedError with what to do."""

@@ -21,6 +21,7 @@ from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.pointer import MAGIC, InChunk, KeyFrame, Pointer
 from storage.reading import SegmentScan
+from storage.transactions.record import is_shadow
 
 _STEP_BYTES = 1 << 20
 _HEADER_BYTES = 1 << 20
@@ -41,8 +42,9 @@ def settle_chunks(kv: KeyValueStore, catalog: Catalog) -> Settled:
     settled = Settled()
     for record in list(catalog.chunks.values()):
         segment = catalog.segments.get(record.segment)
-        if segment is not None and record.end <= segment.start:
-            # Given up; a repair of the tables may have brought the record back.
+        given_up = is_shadow(record.segment.stream) if segment is None else record.end <= segment.start
+        if given_up:
+            # A repair of the tables may have brought the record back.
             settled.gone.append(record.number)
     for number in kv.chunks.numbers():
         if number in settled.gone:
@@ -102,17 +104,22 @@ def _blocks_in(kv: KeyValueStore, number: int, start: int, end: int) -> Iterator
 
 
 def _segments_of(catalog: Catalog, header: BlockHeader) -> list[SegmentKey]:
+    """Where a pointer to a block may stand: in any segment of its stream, since a transaction spans scales, or in a shadow."""
+    streams = [stream for stream in catalog.streams.values() if stream.incarnation == header.incarnation]
+    numbers = {stream.number for stream in streams}
+    shadows = [
+        each for record in catalog.open_transactions.values() for each in record.shadows if each.stream in numbers
+    ]
     return [
-        SegmentKey(stream.number, header.segment, header.epoch)
-        for stream in catalog.streams.values()
-        if stream.incarnation == header.incarnation
+        *(stream.key(layout) for stream in streams for layout in stream.layout),
+        *(SegmentKey(shadow.number, header.segment, header.epoch) for shadow in shadows),
     ]
 
 
 def _pointer_to(
     kv: KeyValueStore, catalog: Catalog, segment: SegmentKey, header: BlockHeader, number: int, at: int
 ) -> tuple[int, Pointer] | None:
-    """The pointer that leads to a block, and its offset. Entries of a segment are in the order of their commits."""
+    """The pointer that leads to a block, and its offset. It was committed with the block, or later by a transaction."""
     scan = SegmentScan(kv, catalog, segment)
     low, high = scan.record.start, scan.record.length
     while low < high:
@@ -125,8 +132,6 @@ def _pointer_to(
     offset = low
     while items := scan.entries_from(offset):
         for start, raw in items:
-            if _commit(raw) > header.commit:
-                return None
             if raw[:4] == MAGIC:
                 pointer = _decode(raw)
                 if pointer is not None and pointer.place == InChunk(number, at):
@@ -155,7 +160,7 @@ def _tell_lost(kv: KeyValueStore, catalog: Catalog, record: ChunkRecord, settled
     held = kv.chunks.size(record.number)
     if (held or 0) >= record.size_bytes:
         return
-    stream = catalog.by_number.get(record.segment.stream)
+    stream = catalog.owner(record.segment.stream)
     name = f"stream number {record.segment.stream}" if stream is None else repr(stream.name)
     what = "is missing" if held is None else f"is {record.size_bytes - held} bytes short"
     start, events = lost_behind(kv, catalog, record, held or 0)
@@ -198,6 +203,6 @@ def led_back(kv: KeyValueStore, catalog: Catalog, entry: ChainEntry) -> bytes | 
                     frames = block.frames(raw, header)
                 except DamagedBlockError:
                     continue
-                key_frames = [KeyFrame(frame.at, frame.times_ns[0]) for frame in frames if frame.key_frame]
+                key_frames = [KeyFrame(frame.at, frame.captured_ns) for frame in frames if frame.key_frame]
                 return replace(pointer_to(raw, key_frames), place=InChunk(record.number, at)).encode()
     return None

@@ -67,6 +67,12 @@ class BulkWrites:
         )
         return place
 
+    def written(self, place: InChunk) -> bytes | None:
+        """The block that this commit puts there, None where it puts none."""
+        return next(
+            (raw for chunk, offset, raw in self._writes if (chunk, offset) == (place.chunk, place.offset)), None
+        )
+
     def _open_chunk(self, segment: SegmentKey) -> ChunkRecord | None:
         mine = [record for record in self._changes.chunks.values() if record.segment == segment]
         newest = (mine or self._catalog.chunks_of(segment))[-1:]

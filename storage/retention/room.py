@@ -31,6 +31,7 @@ from storage.retention.retiring import dead_chain, dead_generations, needed_from
 from storage.retention.thinning import Thinning, thinnable
 from storage.retention.truncating import Cut, commit_start, measure, take_cuts
 from storage.ticket import Ticket
+from storage.transactions.record import is_shadow
 
 MOST_AT_ONCE = 4
 """Generations and chunks given up in one commit."""
@@ -114,7 +115,11 @@ class Room:
         first: tuple[str, bool] | None = None
         for victim in self._by_priority():
             live = self.live(victim)
-            felt = [key for key, end in live if not self._is_safe(victim, key, end)]
+            felt = [
+                key
+                for key, end in live
+                if not self._is_safe(victim, key, end) and key.stream in self._catalog.by_number
+            ]
             if live and not felt:
                 reclaimable += self._bytes_of(victim)
             if felt and first is None:
@@ -133,7 +138,7 @@ class Room:
 
         def order(victim: Victim) -> tuple[int, bool, bool, int, int, int]:
             if isinstance(victim, ChunkRecord):
-                stream = self._catalog.by_number.get(victim.segment.stream)
+                stream = self._catalog.owner(victim.segment.stream)
                 config = StreamConfig() if stream is None else stream.config
                 blocks = config.when_full == "block"
                 return config.priority, blocks, True, 0, self._first_commit(victim), victim.number
@@ -177,7 +182,9 @@ class Room:
         for key, _, end in self._catalog.segments_in(victim.number):
             record = self._catalog.segments.get(key)
             if record is not None and record.start < end:
-                found.append((key, end))
+                placed = self._catalog.placed.get(key)
+                # What a transaction's pointers lead to is felt where they stand.
+                found.append((key, end) if placed is None else (placed.segment, placed.end))
         return found
 
     def cuts(self, victims: Sequence[Victim]) -> list[Cut]:
@@ -190,7 +197,7 @@ class Room:
 
     def _may_lose(self, victim: Victim, key: SegmentKey, end: int) -> bool:
         stream = self._catalog.by_number.get(key.stream)
-        if stream is not None and stream.config.kind == STATE:
+        if is_shadow(key.stream) or (stream is not None and stream.config.kind == STATE):
             return False
         if stream is not None and stream.config.when_full != "block":
             return True
@@ -209,6 +216,9 @@ class Room:
         """
         sent = self._sent(key)
         after: list[int] = []
+        led = [placed.commit for _, placed in self._catalog.placed_in(key) if placed.end == end]
+        if led:
+            return sent is not None and sent >= max(led)
         if isinstance(victim, FamilyRecord):
             after = [f.first for f in self._catalog.families.values() if self._follows(f, victim)]
         if sent is None or (isinstance(victim, FamilyRecord) and sent < victim.first):
@@ -243,7 +253,7 @@ class Room:
             live = self.live(victim)
             total = sum(end for _, end in live) or 1
             for key, end in live:
-                stream = self._catalog.by_number.get(key.stream)
+                stream = self._catalog.owner(key.stream)
                 name = "?" if stream is None else stream.name
                 held[name] = held.get(name, 0) + self._bytes_of(victim) * end // total
         largest = sorted(held.items(), key=lambda item: -item[1])[:3]

@@ -21,8 +21,8 @@ from storage.reading import SegmentScan
 from storage.records import FamilyRecord
 from storage.retention import drops
 from storage.retention.drops import Dropped, Drops, Edit
-from storage.retention.truncating import entries_between
 from storage.ticket import Ticket
+from storage.transactions.record import is_shadow
 
 BLOCKS_AT_ONCE = 4000
 """Blocks that one commit thins."""
@@ -59,6 +59,8 @@ class Thinning:
             raise ConditionFailedError(f"{self.family.name} has gone, or something else is given up in this commit")
         left = BLOCKS_AT_ONCE
         for key, first, end in self.catalog.segments_in(self.family.number):
+            if is_shadow(key.stream):
+                continue
             left -= self._thin(group, key, first, end, left)
             if left <= 0:
                 break
@@ -74,7 +76,7 @@ class Thinning:
         sent = None if stream is None else self.sent.get(stream.name)
         thinned = Dropped()
         gaps = 0
-        for at, raw in entries_between(scan, max(start, scan.record.start), end):
+        for at, raw in scan.between(max(start, scan.record.start), end):
             if gaps >= most:
                 break
             start = at + 1

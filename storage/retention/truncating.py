@@ -6,7 +6,7 @@ segment holds as the entries of one commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from storage import entry
@@ -20,6 +20,7 @@ from storage.model import Position
 from storage.reading import SegmentScan
 from storage.records import SegmentRecord, StreamRecord
 from storage.retention.drops import Dropped, Drops, Edit
+from storage.transactions.burying import bury_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +83,6 @@ def _commit(raw: bytes) -> int | None:
         return None
 
 
-def entries_between(scan: SegmentScan, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The entries that start in [start, end)."""
-    while start < end and (items := scan.entries_from(start)):
-        for at, raw in items:
-            if at >= end:
-                return
-            yield at, raw
-        start = items[-1][0] + 1
-
-
 def measure(
     kv: KeyValueStore, catalog: Catalog, segment: SegmentKey, start: int, sent_through: int | None = None
 ) -> Cut:
@@ -99,7 +90,7 @@ def measure(
     scan = SegmentScan(kv, catalog, segment)
     record = scan.record
     events = gaps = unsent = 0
-    for _, raw in entries_between(scan, record.start, start):
+    for _, raw in scan.between(record.start, start):
         try:
             head = entry.head(raw)
         except DamagedBlockError:
@@ -126,6 +117,7 @@ def take_cuts(group: Group, cuts: Iterable[Cut], reason: str) -> None:
         drops = drops.plus(reason, Dropped(cut.events, cut.size_bytes, cut.unsent))
         group.changes.drops[stream] = drops.starting(segment, epoch, reason, cut.events)
         group.edits[cut.segment] = Edit(cut.start, -cut.gaps)
+        bury_below(group, cut.segment, cut.start)
 
 
 def cuts_of(

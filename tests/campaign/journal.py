@@ -100,6 +100,12 @@ class Handed(NamedTuple):
     position: str
 
 
+class Measured(NamedTuple):
+    """So much was on disk."""
+
+    size_bytes: int
+
+
 class Did(NamedTuple):
     """Something else was done, so often: for the table of operations."""
 
@@ -108,7 +114,7 @@ class Did(NamedTuple):
 
 
 Record = (
-    Submitted | Acknowledged | Refused | Truncating | Retaining | Sealing | Sealed | Ticked | Handed | Did
+    Submitted | Acknowledged | Refused | Truncating | Retaining | Sealing | Sealed | Ticked | Handed | Measured | Did
 )  # fmt: skip
 
 

@@ -9,12 +9,13 @@ from tests.campaign.fresh import Fresh
 from tests.campaign.journal import Submitted
 from tests.campaign.kept import Kept
 from tests.campaign.model import Model
+from tests.campaign.others import judge_hub, judge_readers
 from tests.campaign.reading import Reading
 
 TABLE = "campaign"
 
 
-def judge(store: SegmentStore, model: Model, random: Random) -> list[str]:
+def judge(store: SegmentStore, hub: SegmentStore | None, model: Model, random: Random, limit_bytes: int) -> list[str]:
     """What is wrong, in words; [] where every promise was kept, and then `model` is brought up to date."""
     boots = {FakeClock(boot=boot).boot_id: base_ns for boot, base_ns in model.boots.items()}
     now = Reading(store, random, boots)
@@ -25,6 +26,11 @@ def judge(store: SegmentStore, model: Model, random: Random) -> list[str]:
     problems += [f"mended at opening: {line}" for line in store.recovery]
     problems += [f"check: {finding.where}: {finding.what}" for finding in store.check().findings]
     problems += _judge_chunks(store)
+    problems += judge_readers(model, now)
+    if max(model.peak_bytes, store.disk_bytes()) > limit_bytes:
+        problems.append(f"{max(model.peak_bytes, store.disk_bytes())} bytes were on disk, the limit is {limit_bytes}")
+    if hub is not None:
+        problems += judge_hub(hub, model, now, random, boots)
     if not problems:
         model.known = now.found
         model.safe = fresh.ends

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from storage.errors import StorageError
-from tests.campaign import appends, giving_up
+from tests.campaign import appends, giving_up, grouping, mirroring, scaling
 from tests.campaign.scene import Scene
 
 THREADS = ("thread-1", "thread-2")
@@ -17,6 +17,8 @@ PATIENCE_S = 0.1
 """So long a writer waits for its ticket."""
 ROUND_S = 0.6
 """A round that nobody kills ends by itself after so long."""
+MEASURED_SHARE = 0.2
+"""So often what is on disk is looked at."""
 Operation = Callable[[Scene], None]
 
 OPERATIONS: dict[Operation, int] = {
@@ -28,6 +30,11 @@ OPERATIONS: dict[Operation, int] = {
     giving_up.truncate: 2,
     giving_up.retain: 4,
     giving_up.pass_time: 3,
+    scaling.scale: 1,
+    scaling.live_and_end: 1,
+    grouping.read_group: 8,
+    mirroring.replicate: 6,
+    appends.dump: 1,
 }
 
 
@@ -70,6 +77,8 @@ def _run(scene: Scene, operation: Operation) -> None:
     if scene.failed:
         raise AssertionError(scene.failed[0])
     operation(scene)
+    if scene.random.random() < MEASURED_SHARE:
+        scene.measure()
 
 
 def _commit_on(scene: Scene, ended: threading.Event) -> None:

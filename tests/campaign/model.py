@@ -14,6 +14,7 @@ from tests.campaign.journal import (
     Acknowledged,
     Did,
     Handed,
+    Measured,
     Part,
     Record,
     Refused,
@@ -49,6 +50,7 @@ class Found:
     live: dict[Position, Identity] = field(default_factory=dict)
     entries: list[EntryAt] = field(default_factory=list)
     thinned: list[tuple[int, int]] = field(default_factory=list)
+    sealed: bool = False
 
 
 @dataclass
@@ -76,6 +78,9 @@ class Model:
     boots: dict[int, int] = field(default_factory=dict)
     """By boot, how long the machine had run when its clock began."""
     clock: Ticked | None = None
+    peak_bytes: int = 0
+    mirrored: dict[Segment, Found] = field(default_factory=dict)
+    """What the hub held at the last verification."""
     done: Counter[str] = field(default_factory=Counter)
     again: list[str] = field(default_factory=list)
     """What was handed out twice, or not in order."""
@@ -129,6 +134,8 @@ class Model:
                 self.clock = record
             case Handed():
                 self._hand(record)
+            case Measured():
+                self.peak_bytes = max(self.peak_bytes, record.size_bytes)
             case Did():
                 self.done[record.operation] += record.times
 

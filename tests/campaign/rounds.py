@@ -23,6 +23,8 @@ RANDOM_WITHIN_S = 0.12
 """A kill at a random moment comes so long after the verification, at most."""
 ROUND_WITHIN_S = 30.0
 MOST_VISITS = 40
+MIRRORED_SHARE, FULL_SHARE = 0.35, 0.3
+"""Stores that are mirrored to a hub in the same process; those that come to their disk limit."""
 AIMED_KILLS = 0.65
 """So many of the kills are aimed: some do not come to their step in their round, and then come at its end."""
 AIMED_CUTS = 0.8
@@ -115,6 +117,8 @@ class _Life:
         self._random = random
         self._report = report
         self._rebooted = False
+        self._mirrored = random.random() < MIRRORED_SHARE
+        self._full = random.random() < FULL_SHARE
 
     def run(self, ends: list[str]) -> None:
         for end in ends:
@@ -132,7 +136,7 @@ class _Life:
         random = self._random
         return Spec(
             self._folder, self._hits_path, random.randrange(1 << 32), aim, random.random() < 0.4,
-            self._rebooted, last,
+            self._rebooted, self._mirrored, self._full, last,
         )  # fmt: skip
 
     def _round(self, end: str, step: str | None) -> None:
@@ -157,7 +161,9 @@ class _Life:
         if step is not None and not hit:
             self._report.missed[step] += 1
         if end == "cut":
-            lost = Synced(self._folder / "store").tear(self._random)
+            lost = sum(
+                Synced(self._folder / name).tear(self._random) for name in ("store", "hub")[: 1 + self._mirrored]
+            )
             self._report.torn_bytes += lost
             self._report.torn += lost > 0
             self._rebooted = True

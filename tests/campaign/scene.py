@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from random import Random
+from typing import Protocol
 
 from storage import Append, FakeClock, Frame, Position, RetentionPolicy, SegmentStore, StreamConfig, Ticket
 from storage.errors import StorageError, StoreClosedError, StoreFailedError
 from storage.state.table import Change
 from tests.campaign.events import Identity, is_numbered
-from tests.campaign.journal import Acknowledged, Did, Journal, Part, Refused, Submitted, Ticked
+from tests.campaign.journal import Acknowledged, Did, Journal, Measured, Part, Refused, Submitted, Ticked
 from tests.campaign.judging import TABLE
+from tests.campaign.model import Model
 
 DISK_LIMIT = 16 << 20
 STREAMS = {
@@ -23,7 +25,11 @@ STREAMS = {
     "aged": StreamConfig(retention=RetentionPolicy(max_age_s=60.0)),
     "eaten": StreamConfig(retention=RetentionPolicy(consumed=True)),
     "log": StreamConfig(),
+    "dump": StreamConfig(kind="bulk", when_full="drop-oldest", priority=0),
 }
+SCALED = ("flow", "ring", "aged", "cam")
+NODE = "edge"
+"""What the hub calls this store."""
 NUMBERED = ("flow", "ring", "thin", "cam", "film", "aged", "eaten")
 PER_ROUND = 100_000
 """Submissions of one round have numbers of their own."""
@@ -31,12 +37,22 @@ _UNDECIDED = (StoreFailedError, StoreClosedError)
 """What raises these may be on disk all the same."""
 
 
+class Members(Protocol):
+    """The readers of a group."""
+
+    def read(self, name: str) -> None: ...
+
+    def leave(self, name: str) -> None: ...
+
+    def checkpoint(self, name: str) -> None: ...
+
+
 class Scene:
     """One round's. The thread that makes it runs the operations; others may `submit` for sources of their own."""
 
     def __init__(
         self, store: SegmentStore, hub: SegmentStore | None, clock: FakeClock, boot: int, random: Random,
-        journal: Journal, round_: int,
+        journal: Journal, model: Model, *, full: bool,
     ) -> None:  # fmt: skip
         self.store = store
         self.hub = hub
@@ -44,8 +60,13 @@ class Scene:
         self.boot = boot
         self.random = random
         self.journal = journal
-        self.round = round_
-        self._ids = itertools.count(round_ * PER_ROUND + 1)
+        self.full = full
+        """Whether the load is to come to the disk limit."""
+        self.places = dict(model.place)
+        """Where the readers of groups stood."""
+        self.members: Members | None = None
+        """The group's readers of this round, once one has read."""
+        self._ids = itertools.count(model.rounds * PER_ROUND + 1)
         self._numbers: dict[tuple[str, str], int] = {}
         self._versions: dict[str, int] = {}
         self.failed: list[str] = []
@@ -62,6 +83,10 @@ class Scene:
                 ticket = self.submit("append", [self.numbered(stream, writer, 1)])
                 assert ticket is not None
                 ticket.result()
+
+    def measure(self) -> None:
+        """Write down what is on disk now."""
+        self.journal.say(Measured(self.store.disk_bytes()))
 
     def next_id(self) -> int:
         return next(self._ids)

@@ -17,7 +17,7 @@ from tests.campaign.journal import Journal, Ticked
 from tests.campaign.judging import judge
 from tests.campaign.load import ROUND_S, THREADS, run_alone, run_threaded
 from tests.campaign.model import Model
-from tests.campaign.scene import DISK_LIMIT, Scene
+from tests.campaign.scene import DISK_LIMIT, NODE, Scene
 from tests.campaign.trace import Killer, StoreTrace
 from tests.oracle.steps import Hits
 
@@ -39,6 +39,8 @@ class Spec:
     aim: tuple[str, int] | None
     threaded: bool
     rebooted: bool
+    mirrored: bool
+    full: bool
     last: bool = False
     """Judge, do nothing more, close."""
 
@@ -68,8 +70,13 @@ def _run(spec: Spec, verified: Callable[[], None]) -> int:
     killer = Killer(Hits(spec.hits), spec.aim)
     path = spec.folder / "store"
     store = SegmentStore.open(path, clock=clock, trace=StoreTrace(killer, path), disk_limit=DISK_LIMIT)
+    hub = None
+    if spec.mirrored:
+        path = spec.folder / "hub"
+        hub = SegmentStore.open(path, clock=clock, trace=StoreTrace(killer, path))
+        hub.admit(NODE, store.store_id, store.opening)
     model.take(set_to)
-    problems = judge(store, model, random)
+    problems = judge(store, hub, model, random, DISK_LIMIT)
     if problems:
         (spec.folder / "problems").write_text("\n".join(problems), encoding="utf-8")
         return FOUND
@@ -78,21 +85,27 @@ def _run(spec: Spec, verified: Callable[[], None]) -> int:
     journal_path.unlink()
     verified()
     if spec.last:
-        store.close()
-        report = SegmentStore.check_directory(path)
-        if report.findings:
-            (spec.folder / "problems").write_text("\n".join(map(str, report.findings)), encoding="utf-8")
-            return FOUND
-        return DONE
-    scene = Scene(
-        store, None, clock, set_to.boot, random, Journal(spec.folder / f"journal-{model.rounds}"), model.rounds
-    )
+        return _close(spec, [store] if hub is None else [store, hub])
+    journal = Journal(spec.folder / f"journal-{model.rounds}")
+    scene = Scene(store, hub, clock, set_to.boot, random, journal, model, full=spec.full)
     scene.tick(0.0)
     scene.prepare([*WRITERS, *THREADS])
     if spec.threaded:
         run_threaded(scene, time.monotonic() + ROUND_S)
     else:
         run_alone(scene, time.monotonic() + ROUND_S)
+    return DONE
+
+
+def _close(spec: Spec, stores: list[SegmentStore]) -> int:
+    """The end of a store's life: closed, then checked as `edge check` does."""
+    for store in stores:
+        store.close()
+    for name in ("store", "hub")[: len(stores)]:
+        report = SegmentStore.check_directory(spec.folder / name)
+        if report.findings:
+            (spec.folder / "problems").write_text("\n".join(map(str, report.findings)), encoding="utf-8")
+            return FOUND
     return DONE
 
 
