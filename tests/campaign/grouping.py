@@ -32,6 +32,8 @@ class Members:
     def read(self, name: str) -> None:
         """The next events, written down with the reader's position before it reads on: so each comes once."""
         if name not in self._readers:
+            # Where one of that name once stood does not count any more: it owns nothing yet.
+            self._scene.journal.say(Handed(GROUP, name, (), str(ReaderPosition({}))))
             self._readers[name] = self._group.reader(name)
         reader = self._readers[name]
         items = reader.read(AT_ONCE)
