@@ -11,6 +11,7 @@ from tests.campaign.kept import Kept
 from tests.campaign.model import Model
 from tests.campaign.others import judge_hub, judge_readers
 from tests.campaign.reading import Reading
+from tests.campaign.transacted import Transacted
 
 TABLE = "campaign"
 
@@ -22,6 +23,8 @@ def judge(store: SegmentStore, hub: SegmentStore | None, model: Model, random: R
     problems = now.problems + model.again + Kept(model, now).problems
     fresh = Fresh(model, now, store.last_number)
     problems += fresh.problems
+    transacted = Transacted(store, model, now, fresh)
+    problems += transacted.problems
     problems += _judge_state(store, model, fresh)
     problems += [f"mended at opening: {line}" for line in store.recovery]
     problems += [f"check: {finding.where}: {finding.what}" for finding in store.check().findings]
@@ -35,6 +38,7 @@ def judge(store: SegmentStore, hub: SegmentStore | None, model: Model, random: R
         model.known = now.found
         model.safe = fresh.ends
         model.cursors = dict(store.cursors())
+        transacted.settle()
         model.settle()
     return problems
 
@@ -107,6 +111,7 @@ def _judge_chunks(store: SegmentStore) -> list[str]:
     for number, record in catalog.chunks.items():
         if chunks.size(number) != record.size_bytes:
             problems.append(f"chunk {number} has {chunks.size(number)} bytes, {record.size_bytes} are named")
-        if record.end <= catalog.segments[record.segment].start:
+        segment = catalog.segments.get(record.segment)
+        if segment is not None and record.end <= segment.start:
             problems.append(f"chunk {number} holds nothing readable")
     return problems

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from storage.errors import StorageError
-from tests.campaign import appends, giving_up, grouping, mirroring, scaling
+from tests.campaign import appends, giving_up, grouping, mirroring, scaling, transacting
 from tests.campaign.scene import Scene
 
 THREADS = ("thread-1", "thread-2")
@@ -35,6 +35,10 @@ OPERATIONS: dict[Operation, int] = {
     grouping.read_group: 8,
     mirroring.replicate: 6,
     appends.dump: 1,
+    transacting.transact: 16,
+    transacting.transact_whole: 3,
+    transacting.abort_doomed: 3,
+    transacting.ask_again: 1,
 }
 
 
@@ -93,6 +97,6 @@ def _write_on(scene: Scene, ended: threading.Event, writer: str) -> None:
     while not ended.is_set():
         place += 1
         ticket = appends.write(scene, ("flow", "ring", "cam", "aged")[place % 4], writer)
-        if place % 4 == 0 and ticket is not None:
+        if place % 2 == 0 and ticket is not None:
             with contextlib.suppress(TimeoutError, StorageError):
                 ticket.result(PATIENCE_S)

@@ -6,7 +6,7 @@ from storage import KeyRange, SegmentInfo, SegmentState
 from storage.errors import ConditionFailedError
 from tests.campaign.fresh import loose_part
 from tests.campaign.journal import Did, Sealed, Sealing
-from tests.campaign.scene import SCALED, Scene
+from tests.campaign.scene import PART, SCALED, Scene
 
 MOST_OPEN = 4
 
@@ -41,7 +41,7 @@ def live_and_end(scene: Scene) -> None:
     """A stream's life: made, written to, ended; what comes then is refused."""
     id_ = scene.next_id()
     name = f"part-{id_}"
-    scene.store.create_stream(name)
+    scene.store.create_stream(name, PART)
     scene.journal.say(Did("create a stream"))
     for _ in range(scene.random.randint(0, 3)):
         id_ = scene.next_id()
