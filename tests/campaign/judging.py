@@ -10,7 +10,7 @@ from tests.campaign.journal import Submitted
 from tests.campaign.kept import Kept
 from tests.campaign.model import Model
 from tests.campaign.others import judge_hub, judge_readers
-from tests.campaign.reading import Reading
+from tests.campaign.reading import Reading, damage
 from tests.campaign.transacted import Transacted
 
 TABLE = "campaign"
@@ -27,7 +27,7 @@ def judge(store: SegmentStore, hub: SegmentStore | None, model: Model, random: R
     problems += transacted.problems
     problems += _judge_state(store, model, fresh)
     problems += [f"mended at opening: {line}" for line in store.recovery]
-    problems += [f"check: {finding.where}: {finding.what}" for finding in store.check().findings]
+    problems += [f"check: {finding.where}: {finding.what}" for finding in damage(store.check())]
     problems += _judge_chunks(store)
     problems += judge_readers(model, now)
     if max(model.peak_bytes, store.disk_bytes()) > limit_bytes:

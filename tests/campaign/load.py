@@ -15,8 +15,8 @@ THREADS = ("thread-1", "thread-2")
 """Writers that have a thread of their own, where there are threads."""
 PATIENCE_S = 0.1
 """So long a writer waits for its ticket."""
-ROUND_S = 0.6
-"""A round that nobody kills ends by itself after so long."""
+ROUND_S = 60.0
+"""A round that nobody kills ends by itself after so long: somebody should have."""
 MEASURED_SHARE = 0.2
 """So often what is on disk is looked at."""
 Operation = Callable[[Scene], None]
@@ -28,6 +28,7 @@ OPERATIONS: dict[Operation, int] = {
     appends.append_conditionally: 4,
     appends.change_table: 4,
     giving_up.truncate: 2,
+    giving_up.truncate_bulk: 1,
     giving_up.retain: 4,
     giving_up.pass_time: 3,
     scaling.scale: 1,
@@ -42,14 +43,29 @@ OPERATIONS: dict[Operation, int] = {
 }
 
 
+FAVOURED: dict[str, tuple[Operation, ...]] = {
+    "chunk.unlinked": (giving_up.truncate_bulk,),
+    "chunk.unlink_failed": (giving_up.truncate_bulk,),
+    "generation.dropping": (giving_up.truncate, giving_up.retain),
+}
+"""What is done more often where a kill is aimed at a step that comes seldom."""
+FAVOUR = 8
+
+
+def weights_for(step: str | None) -> dict[Operation, int]:
+    """The operations and how often each is done, where a kill is aimed at that step."""
+    favoured = FAVOURED.get(step or "", ())
+    return {operation: weight * (FAVOUR if operation in favoured else 1) for operation, weight in OPERATIONS.items()}
+
+
 def commit(scene: Scene) -> None:
     """A step of the committer, where no thread takes them."""
     scene.store.commit()
 
 
-def run_alone(scene: Scene, end_s: float) -> None:
+def run_alone(scene: Scene, end_s: float, weights: dict[Operation, int]) -> None:
     """One thread does everything: what waits is committed now and then."""
-    weights = {**OPERATIONS, commit: 25}
+    weights = {**weights, commit: 25}
     while time.monotonic() < end_s:
         (operation,) = scene.random.choices(list(weights), list(weights.values()))
         _run(scene, operation)
@@ -57,7 +73,7 @@ def run_alone(scene: Scene, end_s: float) -> None:
         pass
 
 
-def run_threaded(scene: Scene, end_s: float) -> None:
+def run_threaded(scene: Scene, end_s: float, weights: dict[Operation, int]) -> None:
     """A thread owns the commits, two more write under numbers of their own, and this one does everything else."""
     ended = threading.Event()
     scene.store.own_commits()
@@ -67,7 +83,7 @@ def run_threaded(scene: Scene, end_s: float) -> None:
         thread.start()
     try:
         while time.monotonic() < end_s:
-            (operation,) = scene.random.choices(list(OPERATIONS), list(OPERATIONS.values()))
+            (operation,) = scene.random.choices(list(weights), list(weights.values()))
             _run(scene, operation)
     finally:
         ended.set()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from storage import Position, SegmentStore
 from tests.campaign.model import Found, Model, Segment
-from tests.campaign.reading import Reading
+from tests.campaign.reading import Reading, damage
 
 
 def judge_hub(hub: SegmentStore, model: Model, here: Reading, random: Random, boots: Mapping[UUID, int]) -> list[str]:
@@ -16,7 +16,7 @@ def judge_hub(hub: SegmentStore, model: Model, here: Reading, random: Random, bo
     there = Reading(hub, random, boots, "edge/")
     problems = [f"hub: {problem}" for problem in there.problems]
     problems += [f"hub, mended at opening: {line}" for line in hub.recovery]
-    problems += [f"hub, check: {finding.where}: {finding.what}" for finding in hub.check().findings]
+    problems += [f"hub, check: {finding.where}: {finding.what}" for finding in damage(hub.check())]
     for segment, found in there.found.items():
         problems += [f"hub, {segment}: {what}" for what in _compare(found, here.found.get(segment))]
         problems += [f"hub, {segment}: {what}" for what in _went(model.mirrored.get(segment, Found()), found)]

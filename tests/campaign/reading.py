@@ -7,6 +7,7 @@ from random import Random
 from uuid import UUID
 
 from storage import Event, Gap, GapReason, Position, SegmentState, SegmentStore, StreamInfo, entry
+from storage.check import CheckReport, Finding
 from storage.keys import SegmentKey
 from storage.reading import SegmentScan
 from tests.campaign.events import Identity, identify, wrong_with
@@ -123,3 +124,8 @@ class Reading:
         """Which event stands there."""
         found = self.found.get((stream, position.number, position.epoch))
         return None if found is None else found.live.get(position)
+
+
+def damage(report: CheckReport) -> list[Finding]:
+    """What a checker found, without the notes: what was thinned, or given up before it was sent, is noted as a gap."""
+    return [finding for finding in report.findings if finding.severity == "error"]
