@@ -158,7 +158,7 @@ class Retention:
         policy, record = self._policy(stream), scan.record
         read = self.bounds.consumed.get(stream.name)
         read_to = record.length if read is None else read.get((scan.key.segment, scan.key.epoch), record.start)
-        allowed = min(sent_before(scan, stream, self.bounds.confirmed.get(stream.name)), read_to)
+        allowed = commit_start(scan, min(sent_before(scan, stream, self.bounds.confirmed.get(stream.name)), read_to))
         found = (record.start, drops.AGE)
         if policy.max_age_s is not None:
             max_age_ns = int(policy.max_age_s * 1e9)
