@@ -131,6 +131,25 @@ def test_a_stream_cut_holds_through_scales() -> None:
         assert str(store.cut("s", cut)) == str(cut)
 
 
+def test_a_cut_shares_out_the_key_space_where_a_segment_was_given_up_whole() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        split(store)
+        low, high = open_segments(store)
+        keys = {segment: next(key for key in KEYS if key_point(key) in segment.keys) for segment in (low, high)}
+        last = [append(store, keys[segment], b"0") for segment in (low, high)][-1]
+        store.scale("s", [low.id, high.id], KeyRange().split(3))
+        store.truncate("s", last._replace(offset=store.stream("s").segments[high.id.number].length))
+        append(store, keys[high], b"1")
+        ranges = {segment.id.number: segment.keys for segment in store.stream("s").segments}
+        for where in ("head", Position(0, 0, 0)):
+            held = sorted(ranges[position.number].low for position in store.cut("s", where).positions)
+            assert held == [low.keys.low, high.keys.low]
+        reader = store.reader_group("g", ["s"]).reader("r")
+        items = [item for _ in range(9) for item in reader.read()]
+        assert [item.payload for item in items if isinstance(item, Event)] == [b"0", b"1"]
+
+
 def test_head_and_tail_are_cuts_of_all_that_is_open() -> None:
     with SegmentStore.in_memory() as store:
         scaled(store, 15)
