@@ -46,11 +46,7 @@ def _held(catalog: Catalog, stream: StreamRecord) -> Held:
     for layout in stream.layout:
         record = catalog.segments.get(stream.key(layout), SegmentRecord())
         each.append(HeldSegment(layout.segment, layout.epoch, record.length, record.events))
-    only_first = len(each) == 1 and (each[0].segment, each[0].epoch) == (0, 0)
-    return Held(
-        stream.incarnation, catalog.throughs.get(stream.number, 0), sum(segment.length for segment in each),
-        sum(segment.events or 0 for segment in each), () if only_first else tuple(each),
-    )  # fmt: skip
+    return Held(stream.incarnation, catalog.throughs.get(stream.number, 0), tuple(each))
 
 
 def _parse_layout(part: Part) -> tuple[SegmentLayout, ...]:
