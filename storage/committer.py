@@ -104,6 +104,8 @@ class Committer:
         self._settling: deque[tuple[int, int]] = deque()
         self._witness = Witness(kv.witness, store, clock.boot_id)
         self._written_bytes = 0
+        """Through the engine's log."""
+        self._bulk_bytes = 0
 
     # producers
 
@@ -140,8 +142,8 @@ class Committer:
 
     @property
     def written_bytes(self) -> int:
-        """Bytes of all commits since the store was opened."""
-        return self._written_bytes
+        """Bytes of all commits since the store was opened, and of what they put into chunks."""
+        return self._written_bytes + self._bulk_bytes
 
     def wait_for_work(self, timeout_s: float) -> bool:
         """Wait until something is queued. While commits are blocked, wait the whole time: trying again soon is no use."""
@@ -337,6 +339,7 @@ class Committer:
         if not self._settling or self._written_bytes + size - self._settling[-1][1] >= self._settled_bytes // 16:
             self._settling.append((record.number, self._written_bytes))
         self._written_bytes += size
+        self._bulk_bytes += group.bulk.size_bytes
         if group.changes.node is not None:
             self.opening = group.changes.node.opening
         self._witness.note(self.opening, record.number, group.changes.segments)
