@@ -14,6 +14,7 @@ from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.frame import check_frame
 from storage.group import Group
+from storage.joining import Joined
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
@@ -25,6 +26,7 @@ from storage.model import (
     MAX_APPEND_BYTES,
     MAX_EVENT_BYTES,
     Append,
+    Frame,
     KeyRange,
     Position,
     Receipt,
@@ -231,6 +233,17 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
             self._retention.admit(stream, size - before)
         return size
 
+    def submit_joined(self, stream: str, first: Frame) -> Joined:
+        """Queue one event of a writer, which those that follow it may `join` while it waits. Raises what `submit` does."""
+        joined = Joined(self._committer, stream, first)
+        self._committer.submit(joined, joined.take, self._measure([Append(stream, [first])]))
+        return joined
+
+    def join(self, joined: Joined, payload: bytes) -> bool:
+        """Let an event join. False: it has to be submitted by itself. Raises StoreFullError."""
+        self._retention.admit(self._stream(joined.stream), len(payload))
+        return self._committer.join(joined, payload)
+
     def submit_take(self, take: Take, size_bytes: int) -> Ticket:
         """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
         return self._committer.submit(Ticket(self._committer), take, size_bytes)
@@ -266,7 +279,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
 
     @property
     def waiting(self) -> int:
-        """Submissions in the queue."""
+        """Appends in the queue."""
         return self._committer.waiting
 
     def keep_time(self) -> bool:
