@@ -7,62 +7,76 @@ can be joined, so the order in which appends came in is the order in which they 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from storage.frame import FRAME_TARGET_BYTES
 from storage.group import Group
-from storage.model import Append, Frame, Headers, Receipt
+from storage.model import Append, Frame, Headers, Position, Receipt
 from storage.ticket import Committing, Ticket
 
 MAX_EVENTS = 1000
 """So many appends join. What is judged and stored together stays small."""
 
 
+class Queue(Committing, Protocol):
+    """What they need of their store's committer."""
+
+    def join(self, joined: Joined, payload: bytes) -> bool:
+        """`joined.add(payload)` while that is the newest in the queue and there is room for it. False: it is not."""
+
+
 class Joined(Ticket):
     """The ticket of appends that joined: events of one writer that follow each other and share all but payload.
 
-    Each of them is judged by itself, as if it had come alone: some may be stored already, which are the first of them.
+    Each of them is judged as if it had come alone: some may be stored already, which are the first of them. At most
+    `most` join.
     """
 
-    __slots__ = ("_frame", "_payloads", "_size", "stream")
+    __slots__ = ("_frame", "_most", "_payloads", "_queue", "_size", "_stream")
 
-    def __init__(self, store: Committing, stream: str, first: Frame) -> None:
-        super().__init__(store)
-        self.stream = stream
+    def __init__(self, queue: Queue, stream: str, first: Frame, most: int = MAX_EVENTS) -> None:
+        super().__init__(queue)
+        self._queue = queue
+        self._stream = stream
         self._frame = first
+        self._most = most
         self._payloads = list(first.payloads)
         self._size = sum(map(len, self._payloads))
 
-    def continued_by(self, number: int, size_bytes: int, key: str, content_type: str, headers: Headers) -> bool:
-        """Whether the writer's event `number` could join."""
-        frame, count = self._frame, len(self._payloads)
-        return (
-            count < MAX_EVENTS
-            and self._size + size_bytes <= FRAME_TARGET_BYTES
-            and number == (frame.number or 0) + count
-            and key == frame.routing_key
-            and content_type == frame.content_type
-            and headers == frame.headers
-        )
+    def first(self) -> Ticket:
+        """The ticket of the event that the others join."""
+        return _Share(self, 0)
+
+    def join(self, payload: bytes, number: int, key: str, content_type: str, headers: Headers) -> Ticket | None:
+        """The ticket of the writer's event `number`, None where it can't join. One call at a time."""
+        frame, place = self._frame, len(self._payloads)
+        if (
+            place >= self._most
+            or self._size + len(payload) > FRAME_TARGET_BYTES
+            or number != (frame.number or 0) + place
+            or key != frame.routing_key
+            or content_type != frame.content_type
+            or headers != frame.headers
+        ):
+            return None
+        return _Share(self, place) if self._queue.join(self, payload) else None
 
     def add(self, payload: bytes) -> None:
-        """For the committer, which knows that this still waits, and as the newest."""
+        """For the committer, which knows that this still waits."""
         self._payloads.append(payload)
         self._size += len(payload)
 
-    def newest(self) -> Ticket:
-        """The ticket of the event that joined last."""
-        return _Share(self, len(self._payloads) - 1)
-
     def take(self, group: Group, ticket: Ticket) -> None:
         """What is submitted: all that joined so far."""
-        group.take(ticket, (Append(self.stream, (self._frame._replace(payloads=self._payloads),)),), {})
+        group.take(ticket, (Append(self._stream, (self._frame._replace(payloads=self._payloads),)),), {})
 
     def share(self, receipt: Receipt, place: int) -> Receipt:
         """Of the `receipt` for all, what the event at `place` resolves to."""
         first = receipt.positions[0]
         if first is None or place < receipt.duplicates:
             return Receipt(receipt.commit, (None,), 0, 1)
-        position = first._replace(place=first.place + place - receipt.duplicates)
+        number, epoch, offset, index = first
+        position = Position(number, epoch, offset, index + place - receipt.duplicates)
         return Receipt(receipt.commit, (position,), 1, 0)
 
 

@@ -14,7 +14,7 @@ from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.frame import check_frame
 from storage.group import Group
-from storage.joining import Joined
+from storage.joining import MAX_EVENTS, Joined
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
@@ -234,15 +234,13 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         return size
 
     def submit_joined(self, stream: str, first: Frame) -> Joined:
-        """Queue one event of a writer, which those that follow it may `join` while it waits. Raises what `submit` does."""
-        joined = Joined(self._committer, stream, first)
-        self._committer.submit(joined, joined.take, self._measure([Append(stream, [first])]))
+        """Queue one event of a writer, which those that follow may join while it waits. Raises what `submit` does."""
+        size = self._measure([Append(stream, [first])])
+        # Where a stream is bounded by itself, every event is asked for.
+        most = MAX_EVENTS if self._stream(stream).config.retention.max_bytes is None else 1
+        joined = Joined(self._committer, stream, first, most)
+        self._committer.submit(joined, joined.take, size)
         return joined
-
-    def join(self, joined: Joined, payload: bytes) -> bool:
-        """Let an event join. False: it has to be submitted by itself. Raises StoreFullError."""
-        self._retention.admit(self._stream(joined.stream), len(payload))
-        return self._committer.join(joined, payload)
 
     def submit_take(self, take: Take, size_bytes: int) -> Ticket:
         """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""

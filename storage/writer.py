@@ -19,8 +19,6 @@ class Submitting(Protocol):
 
     def submit_joined(self, stream: str, first: Frame) -> Joined: ...
 
-    def join(self, joined: Joined, payload: bytes) -> bool: ...
-
     def last_number(self, stream: str, writer_id: str) -> int | None: ...
 
 
@@ -52,17 +50,13 @@ class Writer:
         with self._lock:
             place = self.next_number if number is None else number
             waiting = self._waiting
-            joins = (
-                waiting is not None
-                and waiting.continued_by(place, len(payload), routing_key, content_type, headers)
-                and self._store.join(waiting, payload)
-            )
-            if waiting is None or not joins:
+            ticket = None if waiting is None else waiting.join(payload, place, routing_key, content_type, headers)
+            if ticket is None:
                 frame = Frame([payload], routing_key, content_type, headers, writer=self.writer_id, number=place)
-                waiting = self._store.submit_joined(self.stream, frame)
-                self._waiting = waiting
+                self._waiting = self._store.submit_joined(self.stream, frame)
+                ticket = self._waiting.first()
             self.next_number = place + 1
-            return waiting.newest()
+            return ticket
 
     def append_many(
         self,

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from storage import Event, Position, SegmentStore, StreamConfig, Ticket
+from storage import Event, Position, RetentionPolicy, SegmentStore, StreamConfig, Ticket
 from storage import committer as committing
-from storage.errors import StoreBusyError, StoreClosedError, TooLargeError, WriterNumberGapError
+from storage.errors import StoreBusyError, StoreClosedError, StoreFullError, TooLargeError, WriterNumberGapError
 from storage.frame import FRAME_TARGET_BYTES
 from storage.kv.memory import MemoryTwin
 
@@ -206,3 +206,14 @@ def test_a_reader_gets_them_one_by_one(store: SegmentStore) -> None:
         again = next(store.read("s", reader.position), None)
         assert (None if again is None else again.payload) == (b"%d" % count if count < 5 else None)
     assert seen == [[b"0", b"1"], [b"2", b"3"], [b"4"]]
+
+
+def test_in_a_stream_that_is_bounded_by_itself_each_event_is_asked_for() -> None:
+    store = SegmentStore.in_memory(MemoryTwin())
+    store.create_stream("s", StreamConfig(retention=RetentionPolicy(max_bytes=3000)))
+    writer = store.writer("s", "w")
+    writer.append(bytes(2000), "k").result()
+    store.own_commits()
+    writer.append(b"0", "k")
+    with pytest.raises(StoreFullError):
+        writer.append(bytes(2000), "k")
