@@ -5,31 +5,36 @@ This docstring is the specification of what is on disk and how it is written, re
 Constraints
     An event is at most 8 MiB (in a bulk stream 64 MiB), one submission 64 MiB, a routing key 1,024 bytes, a name 255
     bytes. A store has one process that writes (lock file); reads never block the writer and see only what is durable.
-    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. A transaction holds
-    at most 64 MiB; 1,000 may be open, 10,000 that ended can be asked for by id. A generation is
-    rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk
-    limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of 32 MiB.
+    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. It has at most 1,024
+    open segments, and 10,000 in all its life. A transaction holds at most 64 MiB; 1,000 may be open, 10,000 that ended can
+    be asked for by id. A generation is rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at
+    most that much log. Under a disk limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of
+    32 MiB.
 
 Files
-    `FORMAT`        format version and store UUID, as JSON; written once, read before anything else is touched
+    `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is
+                    touched. `FORMAT.copy` is the same: each is mended from the other
+    `REPAIR`        there while what a repair put aside is not yet back in its place: the number of the folder
     `LOCK`          locked while open, holds the process id
     `db/`           RocksDB
     `chunks/N.chunk`    blocks of bulk streams, one behind the other and nothing between them
-    `aside/N/`      write-ahead logs found damaged at opening N, kept for salvage by hand; the newest two are kept
+    `aside/N/`      logs, and engine files, found damaged at opening N, kept for salvage by hand; the newest two are kept
 
 Identity
     The *store* has a UUID, made with it. Each *opening* for writing takes the next number, so an older copy of a store
     is noticed upstream. Each *stream* has an incarnation (UUID), so one deleted and made again is not the old one.
 
 Families (column families of RocksDB, flushed together: atomic flush)
-    `default`       what changes: the tables below. Every value is sealed: format, the number of the commit that wrote
-                    it, payload, CRC-32C over key and all of it (`storage.codec.seal`).
+    `tables-N`      what changes: the tables below, kept twice, in two families with the same entries (`storage.kv.pair`).
+                    Every value is sealed: format, the number of the commit that wrote it, payload, CRC-32C over key and
+                    all of it (`storage.codec.seal`). One that is damaged is followed by a fresh one at opening.
+    `default`       empty; in the code, the name of the two together
     `chain-N`       generations of the commit chain: commit number (u64) -> commit record
     `telemetry-N`   generations of the data: stream, segment, epoch (u32 each), offset (u64) -> block, gap record or pointer
     A generation covers a stretch of bytes and is dropped whole. One of the data holds the streams of one retention class
     (policy when full, priority); their numbers are not used twice. All integers in keys are big endian.
 
-Tables in `default`, by first byte of the key
+Tables, by first byte of the key
     `N`             node: store UUID, opening, first commit whose log has not been verified to be whole, first commit
                     that the chain still holds, highest numbers of a generation and of a chunk that were given up
     `S` + name      stream: number (u32), incarnation, configuration, origin; of its segments key range, epoch, the commits
@@ -67,13 +72,14 @@ Bulk (`storage.bulk`, `storage.pointer`)
     removes its record in the same commit, and the file is unlinked once that is durable. To a hub goes the pointer with
     the block behind it; the hub puts the block into a chunk of its own.
 
-Scaling (`storage.scaling`, `storage.cuts`, `storage.merging`)
+Scaling (`storage.scaling`, `storage.load`, `storage.cuts`, `storage.merging`)
     The open segments of a stream share out its key space. A scale seals some of them and opens others for the same keys in
-    a new epoch, in one commit, which the chain notes; sealing the stream opens none. Writers' numbers count per stream, so
-    they hold across. What is durable of a stream is in one order, by commit and within a commit by segment, which is
-    the order of each key, and in which it is read. So a position says where its reader stands in every segment; a StreamCut
-    says it segment by segment, and also where what stood before a position was given up. A mirrored stream gets its
-    segments with the commits that changed them.
+    a new epoch, in one commit, which the chain notes; sealing the stream opens none. The stream's configuration says by
+    which policy; the rates that it goes by are measured in memory, and begin anew with the program. Writers' numbers
+    count per stream, so they hold across. What is durable of a stream is in one order, by commit and within a commit by
+    segment, which is the order of each key, and in which it is read. So a position says where its reader stands in every
+    segment; a StreamCut says it segment by segment, and also where what stood before a position was given up. A mirrored
+    stream gets its segments with the commits that changed them.
 
 Transactions (`storage.transactions`)
     What is appended in a transaction goes to shadow segments, durable as everything else and seen by nobody: segments
@@ -135,11 +141,16 @@ Opening
        read. Then the commit chain is walked: commits that the engine skipped but our reader found whole are written
        again, blocks that were hit become gap records (reason DAMAGED), and the chain is closed by commit records marked
        as stand-ins. What can't be accounted for in any other way is bounded by its neighbours in each segment.
-    4. The chain from the first unverified commit to the newest must have no hole.
-    5. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
+    4. CURRENT is pointed at the newest MANIFEST where it names none. Where MANIFEST is torn or damaged, or a table file is
+       torn or gone, the originals and the logs go aside, the engine repairs what is left, and everything that checks in
+       what was put aside goes back by the commit chain (`storage.kv.repair`); what is nowhere becomes gap records.
+    5. Both copies of the tables are read whole and merged; one that does not hold the merge is made again.
+    6. Where commit records can't be read otherwise, the chain begins behind them: upstreams are brought what they wrote
+       out of the segments. A bad block in a table file of the data is read around: reads, checks and upstreams see a gap.
+    7. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
        the record was lost and is made again; anything else is cut off, a file of nothing else unlinked. A chunk that is
        missing or shorter than its record is told with the range lost, and gets nothing more; its pointers read as gaps.
-    6. The next opening number is committed.
+    8. The next opening number is committed.
 """
 
 from storage.clock import Clock, FakeClock, SystemClock
@@ -153,6 +164,7 @@ from storage.model import (
     Position,
     Receipt,
     RetentionPolicy,
+    ScalingPolicy,
     SegmentId,
     SegmentInfo,
     SegmentState,
@@ -176,6 +188,7 @@ __all__ = [
     "Position",
     "Receipt",
     "RetentionPolicy",
+    "ScalingPolicy",
     "SegmentId",
     "SegmentInfo",
     "SegmentState",

@@ -18,6 +18,7 @@ from storage import keys
 from storage.boots import Boot, Timeline, decode_boot, encode_boot
 from storage.bulk.chunks import ChunkRecord
 from storage.codec import unseal
+from storage.errors import DamagedBlockError
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import TransactionState
@@ -109,6 +110,8 @@ class Catalog:
         self.node: NodeRecord | None = None
         self.streams: dict[str, StreamRecord] = {}
         self.by_number: dict[int, StreamRecord] = {}
+        self.mirrored: dict[str, dict[str, StreamRecord]] = {}
+        """By node: its streams here, under the names that they have there."""
         self.segments: dict[SegmentKey, SegmentRecord] = {}
         self.writers: dict[int, dict[str, int]] = {}
         self.cursors: dict[str, bytes] = {}
@@ -130,19 +133,28 @@ class Catalog:
         self.version = 0
         """Odd while a commit is being taken over: what was read of several records meanwhile may not belong together."""
         self._starts: dict[SegmentKey, list[tuple[int, int]]] = {}
+        self.newest_commit = 0
+        """The newest commit that wrote a table entry, as of loading."""
+        self.damage: list[str] = []
+        """Table entries that did not check, as of loading."""
         self._held: dict[int, set[SegmentKey]] = {}
         """The segments of each generation."""
 
     @staticmethod
     def load(kv: KeyValueStore) -> Catalog:
-        """Read every table. Raises DamagedBlockError where one does not check."""
+        """Read every table. An entry that does not check is left out and named in `damage`."""
         catalog = Catalog()
         changes = Changes()
         writers: list[tuple[int, int, str, int]] = []
         start = b""
         while items := kv.scan(DEFAULT, start, None, limit=10_000):
             for key, value in items:
-                commit, payload = unseal(key, value)
+                try:
+                    commit, payload = unseal(key, value)
+                except DamagedBlockError as error:
+                    catalog.damage.append(str(error))
+                    continue
+                catalog.newest_commit = max(catalog.newest_commit, commit)
                 if key[:1] == keys.WRITER:
                     stream_number, writer = keys.parse_writer(key)
                     writers.append((commit, stream_number, writer, _WRITER.unpack(payload)[0]))
@@ -164,10 +176,16 @@ class Catalog:
         finally:
             self.version += 1
 
+    def _take_stream(self, stream: StreamRecord) -> None:
+        self.streams[stream.name] = stream
+        self.by_number[stream.number] = stream
+        if stream.origin is not None:
+            node, there = stream.origin
+            self.mirrored.setdefault(node, {})[there] = stream
+
     def _apply(self, changes: Changes) -> None:
-        for name, stream in changes.streams.items():
-            self.streams[name] = stream
-            self.by_number[stream.number] = stream
+        for stream in changes.streams.values():
+            self._take_stream(stream)
         self.segments.update(changes.segments)
         for (segment, generation), start in changes.segment_starts.items():
             starts = self._starts.get(segment, [])
@@ -193,6 +211,12 @@ class Catalog:
             self._held.get(generation, set()).discard(segment)
         self.drops.update(changes.drops)
         self._apply_transactions(changes)
+        self._apply_chunks(changes)
+        if changes.node is not None:
+            self.node = changes.node
+            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
+
+    def _apply_chunks(self, changes: Changes) -> None:
         for number, chunk in changes.chunks.items():
             before = self.chunks.get(number)
             if before is not None and before.segment != chunk.segment:
@@ -202,9 +226,6 @@ class Catalog:
         for number in changes.gone_chunks:
             if (gone := self.chunks.pop(number, None)) is not None:
                 del self._chunks_of[gone.segment][number]
-        if changes.node is not None:
-            self.node = changes.node
-            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
 
     def _apply_transactions(self, changes: Changes) -> None:
         for transaction, record in changes.transactions.items():
@@ -220,6 +241,9 @@ class Catalog:
             self._placed_in.setdefault(placed.segment, set()).add(shadow)
         for shadow in changes.gone_shadows:
             self.segments.pop(shadow, None)
+            for _, generation in self._starts.pop(shadow, ()):
+                self._held[generation].discard(shadow)
+            self.writers.pop(shadow.stream, None)
             if (gone := self.placed.pop(shadow, None)) is not None:
                 self._placed_in[gone.segment].discard(shadow)
 

@@ -58,7 +58,7 @@ def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> Check
     """Check a store that nobody writes to meanwhile. `damage` is what was found in its logs and not mended yet."""
     report = CheckReport()
     for what in damage:
-        report.error("write-ahead log", f"{what}; opening the store for writing salvages what it can")
+        report.error("files", f"{what}; opening the store for writing salvages what it can")
     try:
         catalog = Catalog.load(kv)
     except DamagedBlockError as error:

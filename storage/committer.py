@@ -24,6 +24,7 @@ from storage.generations import Generations
 from storage.group import Group
 from storage.joining import Joined
 from storage.kv.contract import Batch, KeyValueStore
+from storage.model import Receipt
 from storage.records import NodeRecord
 from storage.retention.budget import DiskBudget, Sizes
 from storage.ticket import Ticket
@@ -38,6 +39,8 @@ GENERATION_BYTES = 64 << 20
 SETTLED_BYTES = 128 << 20
 """So many bytes after a commit, the engine has long moved it out of its log, which it keeps below a quarter of that."""
 
+CHANGE_S = 10.0
+"""So long whoever asked for a change of streams or segments waits for it to be durable."""
 _ROOM_ROUNDS = 16
 """So often one step gives something up before it lets others work."""
 
@@ -54,6 +57,7 @@ class _Submission:
     ticket: Ticket
     take: Take
     size_bytes: int
+    brings_bytes: int
     appends: int = 1
 
 
@@ -105,16 +109,20 @@ class Committer:
 
     # producers
 
-    def submit(self, ticket: Ticket, take: Take, size_bytes: int, *, urgent: bool = False) -> Ticket:
+    def submit(
+        self, ticket: Ticket, take: Take, size_bytes: int, *, brings_bytes: int = 0, urgent: bool = False
+    ) -> Ticket:
         """Queue a submission. Raises StoreBusyError with nothing taken, or what ended the store.
 
-        What gives space back is `urgent`: it goes first, in a commit of its own, whatever the budget says.
+        `size_bytes` is what it holds in the queue; `brings_bytes`, where that is more, what it makes readable: a commit goes
+        upstream in one piece, so both bound what is put into one. What gives space back is `urgent`: it goes first, in a
+        commit of its own, whatever the budget says.
         """
         with self._queue_changed:
             if self.failed is not None:
                 raise self.failed
             if urgent:
-                self._urgent.append(_Submission(ticket, take, size_bytes))
+                self._urgent.append(_Submission(ticket, take, size_bytes, 0))
                 self._queue_changed.notify()
                 return ticket
             if self._queue and self._is_full(size_bytes):
@@ -122,7 +130,7 @@ class Committer:
                 raise StoreBusyError(
                     f"{self._queued_appends} appends wait to be written{why}. Nothing was taken: try again"
                 )
-            self._queue.append(_Submission(ticket, take, size_bytes))
+            self._queue.append(_Submission(ticket, take, size_bytes, max(size_bytes, brings_bytes)))
             self._queued_bytes += size_bytes
             self._queued_appends += 1
             self._queue_changed.notify()
@@ -138,6 +146,7 @@ class Committer:
                 return False
             joined.add(payload)
             newest.size_bytes += len(payload)
+            newest.brings_bytes += len(payload)
             newest.appends += 1
             self._queued_bytes += len(payload)
             self._queued_appends += 1
@@ -171,6 +180,17 @@ class Committer:
     def drive(self) -> bool:
         """For tickets: take a step where nobody at the top does."""
         return False if self.owned else self.commit()
+
+    def durable(self, ticket: Ticket, otherwise: str) -> Receipt:
+        """What `ticket` resolves to. Raises StoreFullError or StoreBusyError, with `otherwise`, where that takes too long."""
+        try:
+            return ticket.result(CHANGE_S)
+        except TimeoutError as error:
+            why = self.blocked
+            text = f"{otherwise} within {CHANGE_S:g} s: {why or 'much else is being written'}. It is still queued"
+            if why is None:
+                raise StoreBusyError(f"{text}; try again") from error
+            raise StoreFullError(f"{text}, and goes on by itself once there is room") from error
 
     def wait_for_outcomes(self, ticket: Ticket, timeout_s: float) -> None:
         """For tickets: wait until `ticket` is resolved, at most `timeout_s`."""
@@ -218,7 +238,7 @@ class Committer:
             if isinstance(given_up, str):
                 self.blocked = given_up
                 return None
-            self._urgent.append(_Submission(Ticket(self), given_up, 0))
+            self._urgent.append(_Submission(Ticket(self), given_up, 0, 0))
             pending = self._build()
             if pending is None or pending.group.empty:
                 continue
@@ -247,12 +267,12 @@ class Committer:
                 submissions.append(self._urgent.popleft())
             size = 0 if not urgent else self.budget.sizes.group + 1
             while self._queue and (
-                not submissions or size + self._queue[0].size_bytes <= min(GROUP_BYTES, self.budget.sizes.group)
+                not submissions or size + self._queue[0].brings_bytes <= min(GROUP_BYTES, self.budget.sizes.group)
             ):
                 submission = self._queue.popleft()
                 self._queued_bytes -= submission.size_bytes
                 self._queued_appends -= submission.appends
-                size += submission.size_bytes
+                size += submission.brings_bytes
                 submissions.append(submission)
         if not submissions:
             return None

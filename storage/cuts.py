@@ -60,14 +60,16 @@ class Cuts:
         index = self._stream.layout.index(at)
         scan = self.scan(at)
         record = scan.record
+        # What was handed out of this segment last: of a frame that was begun, its first event.
+        last = position.offset if position.place else position.offset - 1
         if len(self._stream.layout) == 1:
             places = {}
-        elif position.offset <= record.start and record.start:
+        elif last < record.start and record.start:
             places = self.head()  # What stood before it, and so what was read of the others, is not known any more.
-        elif position.offset == 0:
+        elif last < 0:
             places = self._behind(self._commit(scan, 0) if record.length else at.opened, index)
         else:
-            places = self._behind(self._commit(scan, position.offset - 1), index)
+            places = self._behind(self._commit(scan, last), index)
         places[scan.key] = position
         if not at.open and position.offset >= record.length:
             del places[scan.key]

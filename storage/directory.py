@@ -9,10 +9,16 @@ import shutil
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from storage.codec import crc32c
 from storage.errors import StorageError, StoreFormatError, StoreFullError, StoreLockedError
 
 FORMAT = 1
+_FORMAT_FILES = ("FORMAT", "FORMAT.copy")
 _ASIDE_KEPT = 2
+
+
+class _NewerFormatError(StoreFormatError):
+    """The store is whole, and of a newer program."""
 
 
 class StoreDirectory:
@@ -23,12 +29,19 @@ class StoreDirectory:
         self.path = path
         try:
             if create:
-                path.mkdir(parents=True, exist_ok=True)
-            elif not (path / "FORMAT").exists():
+                _make(path)
+            elif not any((path / name).exists() for name in _FORMAT_FILES):
                 raise StoreFormatError(f"there is no store at {path}")
             known = read_format(path)
             self._lock = self._take_lock()
             self.store_id = known or self._create()
+            self.mended = self._mend_format() if create else ()
+            """What was set right in the directory's own files, one line each."""
+            if create:
+                # The engine syncs the names in its own directory only, and what a process made that was killed before
+                # it synced may not be on disk either.
+                _make(self.db)
+                sync_directory(path)
         except PermissionError as error:
             raise StorageError(
                 f"no permission for the store at {path}: {error.strerror}. "
@@ -89,37 +102,93 @@ class StoreDirectory:
                 "Restore FORMAT from a backup, or choose another node.data_dir"
             )
         store_id = uuid4()
-        fresh = self.path / "FORMAT.new"
+        for name in reversed(_FORMAT_FILES):
+            self._write_format(name, store_id)
+        return store_id
+
+    def _write_format(self, name: str, store_id: UUID) -> None:
+        text = _format_text(store_id)
+        fresh = self.path / f"{name}.new"
         with fresh.open("w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "store": str(store_id)}, file)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        fresh.rename(self.path / "FORMAT")
+        fresh.rename(self.path / name)
         sync_directory(self.path)
-        return store_id
+
+    def _mend_format(self) -> tuple[str, ...]:
+        """Write each of the two copies anew that is not what it should be."""
+        lines = []
+        for name in _FORMAT_FILES:
+            file = self.path / name
+            if not file.exists() or file.read_bytes() != _format_text(self.store_id).encode():
+                self._write_format(name, self.store_id)
+                lines.append(f"{name} was damaged or missing and was written again from its copy")
+        return tuple(lines)
 
     def close(self) -> None:
         os.close(self._lock)
 
 
+def _format_text(store_id: UUID) -> str:
+    content = {"format": FORMAT, "store": str(store_id)}
+    return json.dumps({**content, "crc": crc32c(json.dumps(content).encode())})
+
+
 def read_format(path: Path) -> UUID | None:
-    """The UUID of the store at `path`, None where there is none yet. Raises StoreFormatError."""
-    file = path / "FORMAT"
+    """The UUID of the store at `path`, from the copy that checks; None where there is none yet. Raises StoreFormatError.
+
+    Both are looked at: where one of them is of a newer program, that is no damage, and it may not be written over.
+    """
+    damage: StoreFormatError | None = None
+    found: UUID | None = None
+    for name in _FORMAT_FILES:
+        try:
+            store = _read_copy(path, path / name)
+            found = found or store
+        except _NewerFormatError:
+            raise
+        except StoreFormatError as error:
+            damage = damage or error
+    if found is None and damage is not None:
+        raise damage
+    return found
+
+
+def _read_copy(path: Path, file: Path) -> UUID | None:
     try:
-        text = file.read_text(encoding="utf-8")
+        loaded = json.loads(file.read_bytes())
+        form = int(loaded["format"])
+        if form > FORMAT and "crc" not in loaded:
+            raise _newer(path, form)
+        store = UUID(loaded["store"])
+        content = {"format": form, "store": str(store)}
+        if "crc" in loaded and loaded["crc"] != crc32c(json.dumps(content).encode()):
+            raise ValueError("its checksum does not hold")
     except FileNotFoundError:
         return None
-    try:
-        loaded = json.loads(text)
-        form, store = int(loaded["format"]), UUID(loaded["store"])
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreFormatError(f"{file} is damaged ({error}): restore it, or choose another node.data_dir") from error
-    if form > FORMAT:
         raise StoreFormatError(
-            f"the store at {path} has format {form}, this program knows {FORMAT}: "
-            "it was written by a newer edge; install that version again. Nothing was touched"
-        )
+            f"{file} is damaged ({error}), and so is its copy: restore it, or choose another node.data_dir"
+        ) from error
+    if form > FORMAT:
+        raise _newer(path, form)
     return store
+
+
+def _newer(path: Path, form: int) -> _NewerFormatError:
+    return _NewerFormatError(
+        f"the store at {path} has format {form}, this program knows {FORMAT}: "
+        "it was written by a newer edge; install that version again. Nothing was touched"
+    )
+
+
+def _make(path: Path) -> None:
+    """Make a directory, and its parents, where they are missing, with durable names."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_directory(folder.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -15,7 +15,7 @@ from storage.errors import DamagedBlockError, StoreDamagedError
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.records import FamilyRecord, NodeRecord
-from storage.salvage import Salvage
+from storage.salvage.holes import Salvage
 from storage.ticket import Ticket
 from storage.trace import Trace
 
@@ -41,7 +41,7 @@ def load(kv: KeyValueStore, store: UUID) -> tuple[Catalog, CommitRecord | None, 
         raise StoreDamagedError(
             f"the store's tables are damaged: {error}. Copy its files before anything else"
         ) from error
-    return catalog, last, tuple(salvage.lines)
+    return catalog, last, (*kv.evidence.mended, *salvage.lines)
 
 
 def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace) -> Opened:
@@ -68,6 +68,7 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     committer.commit()
     if committer.last_commit == verified:
         committer.refuse_to_open()
+    kv.evidence_settled()
     trace("store.opened", {"opening": opening})
     return Opened(catalog, committer, (*lines, *chunks.lines))
 

@@ -204,6 +204,7 @@ class SegmentReader:
         if self.position.offset < record.start:
             return  # It was given up while this looked: the next step tells.
         if not entries or entries[0][0] > self._next_entry:
+            self._next_entry = max(self._next_entry, self.position.offset)
             entries = self._missing(record)
         self._entries.extend(item for item in entries if item[0] < length)
 
@@ -224,7 +225,7 @@ class SegmentReader:
 
     def _missing(self, record: SegmentRecord) -> list[tuple[int, bytes]]:
         """Durable offsets under which nothing is found: shown as a gap as far as the next thing that is."""
-        start = self.position.offset
+        start = self._next_entry or self.position.offset
         following = self._scan.entries_from(start, limit=1)
         end = following[0][0] if following else record.length
         gap = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, "nothing is stored here")

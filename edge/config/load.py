@@ -18,7 +18,7 @@ from edge.config.validate import describe, field_names, make, nearest
 from edge.errors import ConfigurationError
 from edge.places import absolute
 from storage.clock import SystemClock
-from storage.errors import InvalidNameError
+from storage.errors import InvalidNameError, StorageError
 from storage.model import check_stream_name
 
 SECTIONS = ("hub", "node", "source", "stream", "upstream")
@@ -163,8 +163,14 @@ def _source(table: Table, node: NodeTable | None, problems: list[str]) -> Source
 
 def _stream(table: Table, problems: list[str]) -> StreamTable | None:
     stream = make(StreamTable, _without_later(table, problems), table, problems)
-    if stream is not None:
-        _check_stream(stream.name, table, "name", problems)
+    if stream is None:
+        return None
+    _check_stream(stream.name, table, "name", problems)
+    try:
+        stream.store_config()
+    except StorageError as error:
+        problems.append(f"{table.place('scaling')}: {error}")
+        return None
     return stream
 
 

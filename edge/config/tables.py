@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, dataclass_transform
 
 from edge.places import DEFAULT_SOCKET
-from storage.model import RetentionPolicy, StreamConfig
+from storage.model import RetentionPolicy, ScalingPolicy, StreamConfig
 from storage.units import Duration, Size
 
 Table = TypeVar("Table")
@@ -69,6 +69,33 @@ class RetentionTable:
 
 
 @table
+class ScalingTable:
+    """When a stream's segments are split and merged. Order is kept per key, whatever happens."""
+
+    by: Literal["fixed", "events", "bytes"]
+    """What is counted; "fixed": nothing, and there are min_segments."""
+    target_per_s: float = 0.0
+    """Events or bytes (uncompressed) a second that one segment is meant for. It is split above 5 times that over the
+    short window, 2 times over the middle one, or that over the long one; two neighbours below half are merged."""
+    min_segments: int = 1
+    """There are never fewer."""
+    max_segments: int = 16
+    """There are never more."""
+    windows: tuple[Duration, Duration, Duration] = (Duration(10), Duration(60), Duration(300))
+    """Over which rates are averaged: short, middle, long."""
+    cooldown: Duration = Duration(60)
+    """At least this between two scales of a stream."""
+
+    def policy(self) -> ScalingPolicy:
+        """The same as the store keeps it. Raises StorageError where it makes no sense."""
+        short, middle, long = map(float, self.windows)
+        return ScalingPolicy(
+            self.by, self.target_per_s, self.min_segments, self.max_segments, (short, middle, long),
+            float(self.cooldown),
+        )  # fmt: skip
+
+
+@table
 class StreamTable:
     """How a stream is kept. A stream that is not listed here has the defaults."""
 
@@ -83,17 +110,19 @@ class StreamTable:
     oldest, "thin" first every second block of it. What is given up is counted and leaves a gap."""
     retention: RetentionTable = field(default_factory=RetentionTable)
     """How long it is kept: max_age, max_bytes (uncompressed). Without it: until disk_limit."""
+    scaling: ScalingTable | None = None
+    """When its segments are split and merged: by, target_per_s, min_segments, max_segments, windows, cooldown. Without
+    it there is one segment."""
     attributes: dict[str, str] = field(default_factory=dict)
     """Whatever upstream should know of it, such as a unit or a place."""
 
     def store_config(self) -> StreamConfig:
-        """The same as the store keeps it."""
+        """The same as the store keeps it. Raises StorageError where it makes no sense."""
         kept = self.retention
         max_age_s = None if kept.max_age is None else float(kept.max_age)
         policy = RetentionPolicy(max_age_s, kept.max_bytes, kept.consumed)
-        return StreamConfig(
-            self.kind, self.priority, self.when_full, attributes=dict(self.attributes), retention=policy
-        )
+        scaling = ScalingPolicy() if self.scaling is None else self.scaling.policy()
+        return StreamConfig(self.kind, self.priority, self.when_full, scaling, dict(self.attributes), policy)
 
 
 @table
@@ -131,7 +160,6 @@ class HubTable:
 LATER: dict[str, dict[str, str]] = {
     "source": {},
     "stream": {
-        "scaling": "segments are split and merged by hand for now",
         "durable_every": "bulk streams are made by programs for now, not by the configuration",
     },
     "upstream": {

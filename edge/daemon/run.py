@@ -134,6 +134,8 @@ class _Supervisor:
         self._late = late
         if not late:
             self._notifier.alive()
+        self._quietly(self._node.expire_transactions)
+        self._quietly(self._node.scale_streams)
         if now_s >= self._status_due_s:
             self._status_due_s = now_s + STATUS_S
             self._quietly(self._tell)

@@ -53,7 +53,7 @@ def settle_chunks(kv: KeyValueStore, catalog: Catalog) -> Settled:
         known = catalog.chunks.get(number)
         held = kv.chunks.size(number) or 0
         named = 0 if known is None else known.size_bytes
-        if held <= named:
+        if known is not None and held <= named:
             continue
         found = _find_named(kv, catalog, number, named, held, known)
         if found is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from storage.bulk.chunks import ChunkFiles
+from storage.keys import DEFAULT
 
 Item = tuple[bytes, bytes]
 
@@ -26,7 +27,8 @@ class Batch:
 
     @property
     def size_bytes(self) -> int:
-        return sum(len(key) + len(value) for _, key, value in self.puts)
+        """What it takes in the log. The tables are kept twice (`storage.kv.pair`)."""
+        return sum((len(key) + len(value)) * (1 + (family == DEFAULT)) for family, key, value in self.puts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,17 @@ class LogEvidence:
     """What an engine's log still holds that the engine itself would skip, found before it was opened.
 
     `damage` says in words what was hit. `puts` are all key-value pairs that could be read from the logs, oldest first,
-    each to be judged by its own checksum; their families are not known.
+    each to be judged by its own checksum; their families are not known. `mended` says what the engine has set right by
+    itself in its files, or would on opening for writing.
     """
 
     damage: tuple[str, ...] = ()
     puts: tuple[Item, ...] = ()
+    mended: tuple[str, ...] = ()
+    loose: tuple[bytes, ...] = ()
+    """Blocks and commit records found in table files that the engine left out, checked, under keys not known."""
+    whole: bool = False
+    """Not only the log was hit: anything that the store holds may be missing."""
 
 
 class KeyValueStore(Protocol):
@@ -57,6 +65,9 @@ class KeyValueStore(Protocol):
     def evidence(self) -> LogEvidence:
         """What was found in the logs when this was opened. Empty where nothing was damaged."""
 
+    def evidence_settled(self) -> None:
+        """All that the evidence holds is durable in its place: it need not be kept for another opening."""
+
     def families(self) -> list[str]:
         """Names of the families, `default` among them."""
 
@@ -72,7 +83,7 @@ class KeyValueStore(Protocol):
     def compact_family(self, name: str) -> None:
         """Give back the space of what was deleted from a family or replaced in it: a step as long as the family is large.
 
-        Raises StoreFullError, StoreBusyError.
+        Raises StoreFullError, StoreBusyError, DamagedBlockError (something in it can't be read: it is left as it is).
         """
 
     def unflushed_bytes(self) -> int:
@@ -95,11 +106,11 @@ class KeyValueStore(Protocol):
     ) -> list[Item]:
         """Items from `start` up to and without `stop`, in order: a bounded step, at least one item where there is one.
 
-        Raises DamagedBlockError where the engine can't read on and has found nothing before.
+        What the engine can't read is left out: what lies behind it follows.
         """
 
     def last_before(self, family: str, start: bytes, stop: bytes) -> Item | None:
-        """The last item in [start, stop)."""
+        """The last item in [start, stop) that can be read."""
 
     def disk_bytes(self) -> int:
         """Everything that it takes on disk now, logs included."""

@@ -235,14 +235,15 @@ def puts_behind(payload: bytes, magic: bytes, key_bytes: int) -> Iterator[Item]:
 
 
 def puts_anywhere(payload: bytes, form: int) -> Iterator[Item]:
-    """Whatever in a damaged stretch parses as a put to `default` whose value begins with the byte `form`."""
-    at = payload.find(b"\x01")
+    """Whatever in a damaged stretch parses as a put to a family whose value begins with the byte `form`."""
+    at = payload.find(b"\x05")
     while at >= 0:
         try:
-            key, end = _bytes(payload, at + 1)
+            _, start = _varint(payload, at + 1)
+            key, end = _bytes(payload, start)
             value, _ = _bytes(payload, end)
         except (IndexError, ValueError):
             value = b""
         if value[:1] == bytes([form]):
             yield key, value
-        at = payload.find(b"\x01", at + 1)
+        at = payload.find(b"\x05", at + 1)

@@ -132,6 +132,9 @@ class MemoryStore:
             raise StoreClosedError("the twin lost power or was closed")
         return self._twin._visible
 
+    def evidence_settled(self) -> None:
+        self._tables()
+
     def families(self) -> list[str]:
         return list(self._tables())
 

@@ -8,10 +8,10 @@ so a lost log hits all of them at the same commit.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from rocksdict import (
     AccessType,
@@ -22,15 +22,13 @@ from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
+    RdictIter,
     ReadOptions,
     WriteBatch,
     WriteOptions,
 )
 
-from storage.block import MAGIC as BLOCK_MAGIC
 from storage.bulk.chunks import ChunkDirectory
-from storage.chain import COMMIT_MAGIC, GAP_MAGIC
-from storage.codec import SEAL_FORMAT
 from storage.errors import (
     DamagedBlockError,
     StorageError,
@@ -43,19 +41,19 @@ from storage.errors import (
 )
 from storage.keys import DEFAULT
 from storage.kv.contract import Batch, Item, LogEvidence
-from storage.kv.logs import batch_puts, log_files, puts_anywhere, puts_behind, scan_logs
-from storage.pointer import MAGIC as POINTER_MAGIC
+from storage.kv.evidence import gather_logs
+from storage.kv.pair import PREFIX, Read, settle
+from storage.kv.repair import Repair, manifest_damage, mend_current
+from storage.kv.skipping import seek_before, seek_behind, unreadable
 
 LOG_LIMIT_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 8 << 20
 """RocksDB goes on after a full disk only once this much is free again."""
 _CACHE_BYTES = 8 << 20
-_BLOCK_KEY_BYTES = 20
-_CHAIN_KEY_BYTES = 8
 
 
-def _options(recovery: DBRecoveryMode, log_limit_bytes: int, *, compacting: bool) -> Options:
-    """A family's options. What is dropped whole is never compacted but on request."""
+def _options(recovery: DBRecoveryMode, log_limit_bytes: int) -> Options:
+    """A family's options. What is dropped whole is never compacted but on request, the tables once they are known whole."""
     write_buffer_bytes = min(WRITE_BUFFER_BYTES, log_limit_bytes // 2)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
@@ -66,7 +64,7 @@ def _options(recovery: DBRecoveryMode, log_limit_bytes: int, *, compacting: bool
     options.set_write_buffer_size(write_buffer_bytes)
     options.set_max_write_buffer_number(3)
     options.set_db_write_buffer_size(2 * write_buffer_bytes)
-    options.set_disable_auto_compactions(not compacting)
+    options.set_disable_auto_compactions(True)
     options.set_compression_type(DBCompressionType.none())
     options.set_max_background_jobs(2)
     options.set_max_open_files(256)
@@ -95,9 +93,31 @@ def _translate(error: Exception, doing: str) -> NoReturn:
         raise StoreBusyError(f"{doing}: the engine asks for a pause") from error
     if "lock" in text.lower() and "LOCK" in text:
         raise StoreLockedError(f"{doing}: another process has it open") from error
-    if "Corruption" in text or "checksum" in text.lower():
+    if "Corruption" in text or "No such file" in text or "checksum" in text.lower():
         raise DamagedBlockError(f"{doing}: {text}") from error
     raise StoreFailedError(f"{doing}: {text}") from error
+
+
+def _translate_write(error: Exception, doing: str) -> NoReturn:
+    """The same for writing. Damage that the engine met in the background ends the opening: the next one mends it."""
+    try:
+        _translate(error, doing)
+    except DamagedBlockError as damage:
+        raise StoreFailedError(f"{damage}. Opening the store again mends it") from error
+
+
+def _error_of(iterator: RdictIter) -> str | None:
+    """Why an iterator stopped, None at the end. Words only: an exception would keep the iterator, and it the lock."""
+    try:
+        iterator.status()
+    except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
+        return str(error)
+    return None
+
+
+class _Stretch(NamedTuple):
+    items: list[Item]
+    damage: list[str]
 
 
 class RocksStore:
@@ -114,20 +134,73 @@ class RocksStore:
         self._read_only = read_only
         self.chunks = ChunkDirectory(path.parent / "chunks")
         self._log_limit_bytes = log_limit_bytes
+        self._tables: tuple[str, ...] = ()
+        """The families that hold the tables."""
+        self._merged: dict[bytes, bytes] = {}
+        """The tables as they were found, where nothing may be mended."""
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = True
-        self.evidence = _gather_evidence(path, None if read_only else aside)
-        mode = (
-            DBRecoveryMode.skip_any_corrupted_record()
-            if self.evidence.damage
-            else DBRecoveryMode.tolerate_corrupted_tail_records()
-        )
+        self._repair = Repair(path, aside)
         try:
-            self._db, self._families = self._open(mode)
+            self._db, self._families = self._open_mended(aside)
         except DamagedBlockError as error:
             raise StoreDamagedError(
-                f"{path} can't be opened: {error}. Its files are as they were: copy them before anything else."
+                f"{path} can't be opened: {error}. Its files are as they were, or in {aside}: copy them before anything else."
             ) from error
+        try:
+            self._settle_tables()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_mended(self, aside: Path) -> tuple[Rdict, dict[str, Rdict]]:
+        """Open, with what does not let the engine open put right first."""
+        if self._read_only:
+            self.evidence = gather_logs(self.path, None)
+            return self._open(self._mode())
+        current = mend_current(self.path)
+        damage = manifest_damage(self.path)
+        pending = self._repair.pending
+        if damage is None:
+            self.evidence = gather_logs(self.path, aside)
+            if pending:
+                self._add_evidence("an opening was cut short in the middle of a repair")
+            try:
+                opened = self._open(self._mode())
+                self._find_unreadable(*opened)
+                self.evidence = replace(self.evidence, mended=() if current is None else (current,))
+                return opened
+            except DamagedBlockError as error:
+                damage = str(error)
+        self._repair.run(
+            lambda: Rdict.repair(
+                str(self.path), _options(DBRecoveryMode.tolerate_corrupted_tail_records(), self._log_limit_bytes)
+            )
+        )
+        self.evidence = LogEvidence()
+        self._add_evidence(damage)
+        return self._open(DBRecoveryMode.tolerate_corrupted_tail_records())
+
+    def _find_unreadable(self, db: Rdict, families: dict[str, Rdict]) -> None:
+        """Raise DamagedBlockError, with all closed again, where a family can't be read at all."""
+        data = [name for name in families if name != DEFAULT and not name.startswith(PREFIX)]
+        damage = next((found for name in data if (found := unreadable(families[name].iter))), None)
+        if damage is not None:
+            _close(db, families)
+            raise DamagedBlockError(f"reading {self.path}: {damage}")
+
+    def _mode(self) -> DBRecoveryMode:
+        skip = self.evidence.damage
+        return DBRecoveryMode.skip_any_corrupted_record() if skip else DBRecoveryMode.tolerate_corrupted_tail_records()
+
+    def _add_evidence(self, damage: str) -> None:
+        more = self._repair.evidence((damage,))
+        self.evidence = replace(
+            more, damage=(*self.evidence.damage, *more.damage), puts=(*self.evidence.puts, *more.puts)
+        )
+
+    def evidence_settled(self) -> None:
+        self._repair.settled()
 
     def _open(self, mode: DBRecoveryMode) -> tuple[Rdict, dict[str, Rdict]]:
         names = [DEFAULT]
@@ -135,8 +208,8 @@ class RocksStore:
         try:
             if (self.path / "CURRENT").exists():
                 names = Rdict.list_cf(str(self.path))
-            options = _options(mode, self._log_limit_bytes, compacting=True)
-            self._options = _options(mode, self._log_limit_bytes, compacting=False)
+            options = _options(mode, self._log_limit_bytes)
+            self._options = _options(mode, self._log_limit_bytes)
             others = {name: self._options for name in names if name != DEFAULT}
             db = Rdict(str(self.path), options, column_families=others, access_type=access)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
@@ -144,8 +217,19 @@ class RocksStore:
         families = {name: db if name == DEFAULT else db.get_column_family(name) for name in names}
         return db, families
 
+    def _settle_tables(self) -> None:
+        """The tables whole, in two families, and from then on compacted by the engine."""
+        settled = settle(self, list(self._families), mend=not self._read_only)
+        self.evidence = replace(self.evidence, mended=(*self.evidence.mended, *settled.lines))
+        if self._read_only:
+            self._merged = settled.tables
+            return
+        self._tables = settled.names
+        for name in settled.names:
+            self._families[name].set_options({"disable_auto_compactions": "false"})
+
     def families(self) -> list[str]:
-        return list(self._families)
+        return [DEFAULT, *(name for name in self._families if name != DEFAULT and not name.startswith(PREFIX))]
 
     def create_family(self, name: str) -> None:
         if name in self._families:
@@ -166,16 +250,22 @@ class RocksStore:
             _translate(error, f"dropping family {name}")
 
     def family_bytes(self, name: str) -> int:
-        family = self._families.get(name)
-        if family is None:
-            return 0
         properties = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
-        return sum(family.property_int_value(name) or 0 for name in properties)
+        families = [self._families[real] for real in self._real(name) if real in self._families]
+        return sum(family.property_int_value(name) or 0 for family in families for name in properties)
+
+    def _real(self, name: str) -> tuple[str, ...]:
+        """The engine's families behind a name."""
+        return self._tables if name == DEFAULT else (name,)
 
     def compact_family(self, name: str) -> None:
-        family = self._families.get(name)
         try:
-            if family is not None:
+            for family in [self._families[real] for real in self._real(name) if real in self._families]:
+                iterator = family.iter()
+                iterator.seek_to_first()
+                while iterator.valid():
+                    iterator.next()
+                iterator.status()  # A compaction that meets damage would end all writing.
                 family.compact_range(None, None)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"compacting {name} of {self.path}")
@@ -188,26 +278,27 @@ class RocksStore:
             native = WriteBatch(raw_mode=True)
             handles = {}
             for family, key, value in batch.puts:
-                if family == DEFAULT:
-                    native.put(key, value)
-                    continue
-                if family not in handles:
-                    handles[family] = self._db.get_column_family_handle(family)
-                native.put(key, value, handles[family])
+                for real in self._real(family):
+                    if real not in handles:
+                        handles[real] = self._db.get_column_family_handle(real)
+                    native.put(key, value, handles[real])
             for family, key in batch.deletes:
-                native.delete(key, None if family == DEFAULT else self._db.get_column_family_handle(family))
+                for real in self._real(family):
+                    native.delete(key, self._db.get_column_family_handle(real))
             self._db.write(native, self._write_options)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
-            _translate(error, f"writing to {self.path}")
+            _translate_write(error, f"writing to {self.path}")
 
     def sync(self) -> None:
         try:
             self._db.flush_wal(True)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
-            _translate(error, f"syncing {self.path}")
+            _translate_write(error, f"syncing {self.path}")
 
     def get(self, family: str, key: bytes) -> bytes | None:
-        table = self._families.get(family)
+        if family == DEFAULT and self._read_only:
+            return self._merged.get(key)
+        table = self._families.get(self._real(family)[0])
         if table is None:
             return None
         try:
@@ -218,7 +309,7 @@ class RocksStore:
 
     def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
         try:
-            table = self._families.get(family)
+            table = self._families.get(self._real(family)[0])
             values = None if table is None else table.get(list(keys))
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"reading {family} of {self.path}")
@@ -227,31 +318,52 @@ class RocksStore:
     def scan(
         self, family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20
     ) -> list[Item]:
+        if family == DEFAULT and self._read_only:
+            wanted = [item for item in self._merged.items() if start <= item[0] and (stop is None or item[0] < stop)]
+            return wanted[:limit]
+        table = self._families.get(self._real(family)[0])
+        return [] if table is None else self._read(table, family, start, stop, limit, max_bytes).items
+
+    def _read(
+        self, table: Rdict, family: str, start: bytes, stop: bytes | None, limit: int, max_bytes: int
+    ) -> _Stretch:
+        """Read on from `start`, over what can't be read to what lies behind it."""
         items: list[Item] = []
+        damage: list[str] = []
         size = 0
-        table = self._families.get(family)
-        if table is None:
-            return items
+        last = start
         try:
             bounds = ReadOptions()
             if stop is not None:
                 bounds.set_iterate_upper_bound(stop)
             iterator = table.iter(bounds)
             iterator.seek(start)
-            while iterator.valid() and len(items) < limit and (not items or size < max_bytes):
+            while len(items) < limit and (not items or size < max_bytes):
+                if not iterator.valid():
+                    error = _error_of(iterator)
+                    if error is None:
+                        break
+                    damage.append(f"{family} can't be read behind {last.hex()}: {error}")
+                    found = seek_behind(lambda: table.iter(bounds), last, stop)
+                    if found is None:
+                        break
+                    iterator = found
                 value = iterator.value()
                 items.append((iterator.key(), value))
+                last = items[-1][0]
                 size += len(value)
                 iterator.next()
-            if not items:
-                iterator.status()
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
-            if not items:
-                _translate(error, f"reading {family} of {self.path}")
-        return items
+            _translate(error, f"reading {family} of {self.path}")
+        return _Stretch(items, damage)
+
+    def read_whole(self, name: str) -> Read:
+        """Everything in a family that can be read, whatever lies between."""
+        stretch = self._read(self._families[name], name, b"", None, 1 << 62, 1 << 62)
+        return Read(stretch.items, tuple(stretch.damage))
 
     def last_before(self, family: str, start: bytes, stop: bytes) -> Item | None:
-        table = self._families.get(family)
+        table = self._families.get(self._real(family)[0])
         if table is None:
             return None
         try:
@@ -261,8 +373,11 @@ class RocksStore:
             iterator = table.iter(bounds)
             iterator.seek_to_last()
             if not iterator.valid():
-                iterator.status()
-                return None
+                damaged = _error_of(iterator) is not None
+                found = seek_before(lambda: table.iter(bounds), start, stop) if damaged else None
+                if found is None:
+                    return None
+                iterator = found
             return iterator.key(), iterator.value()
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"reading {family} of {self.path}")
@@ -279,31 +394,13 @@ class RocksStore:
     def close(self) -> None:
         self.chunks.close()
         families, self._families = self._families, {}
-        families.pop(DEFAULT, None)
-        for family in [*families.values(), self._db]:
-            # An error left over from a full disk is told again here. What was synced does not depend on it.
-            with contextlib.suppress(Exception):
-                family.close()
+        _close(self._db, families)
 
 
-def _gather_evidence(path: Path, aside: Path | None) -> LogEvidence:
-    """Read the logs before RocksDB does. Copies them to `aside` where they are damaged."""
-    files = log_files(path)
-    if not scan_logs(files).damage:
-        return LogEvidence()
-    scan = scan_logs(files, keep=True)
-    if aside is not None:
-        aside.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            shutil.copy2(file, aside / file.name)
-    puts: list[Item] = []
-    for whole in scan.batches:
-        puts += batch_puts(whole)
-    for payload in scan.fragments:
-        puts += batch_puts(payload)
-        puts += puts_behind(payload, BLOCK_MAGIC, _BLOCK_KEY_BYTES)
-        puts += puts_behind(payload, GAP_MAGIC, _BLOCK_KEY_BYTES)
-        puts += puts_behind(payload, POINTER_MAGIC, _BLOCK_KEY_BYTES)
-        puts += puts_behind(payload, COMMIT_MAGIC, _CHAIN_KEY_BYTES)
-        puts += puts_anywhere(payload, SEAL_FORMAT)
-    return LogEvidence(tuple(scan.damage), tuple(puts))
+def _close(db: Rdict, families: dict[str, Rdict]) -> None:
+    families.pop(DEFAULT, None)
+    for family in [*families.values(), db]:
+        # An error left over from a full disk is told again here. What was synced does not depend on it.
+        with contextlib.suppress(Exception):
+            family.close()
+    families.clear()

@@ -96,7 +96,11 @@ class BehindScan:
         """Every entry that is not held, and what is missing between them, with the commit that made it visible."""
         offset = max(self._scan.record.start, 0 if self._held is None else self._held.length)
         commit = self.through + 1
-        while items := self._scan.entries_from(offset):
+        while True:
+            record = self._scan.record
+            items = self._scan.entries_from(offset)
+            if not items:
+                break
             for start, raw in items:
                 if start > offset:
                     yield _Found(commit, self._named(GAP, offset, start - offset, None, 0))
@@ -111,6 +115,9 @@ class BehindScan:
                 commit = max(commit, head.commit) if self.stream.origin is None else head.commit
                 yield _Found(commit, self._named(head.kind, start, head.length, head.events, head.checksum))
                 offset = start + head.length
+        if offset < record.length:
+            last = max(commit, record.last_commit) if self.stream.origin is None else commit
+            yield _Found(last, self._named(GAP, offset, record.length - offset, None, 0))
 
     def _mirrored(self) -> Iterator[_Found]:
         """The same for a stream that is mirrored here: as one commit of ours, up to a bound or to its end."""

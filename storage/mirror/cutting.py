@@ -32,6 +32,13 @@ from storage.records import (
 _COMMITS_AT_ONCE = 1000
 
 
+class _HoleInChainError(Exception):
+    """Records are missing from the chain. It goes on at `begins`."""
+
+    def __init__(self, begins: int) -> None:
+        self.begins = begins
+
+
 class UnitCutter:
     """Cuts units for one upstream out of what is durable here."""
 
@@ -52,7 +59,24 @@ class UnitCutter:
         """The oldest whole commits that `held` is behind with, of the streams that are wanted. None: nothing is.
 
         `boots` is the commit up to which upstream holds what boots there were; None: all of them go with the events.
+        What the chain has lost is put together out of the segments, as what it has given up is.
         """
+        chain = 0 if self._catalog.node is None else self._catalog.node.chain
+        while True:
+            try:
+                return self._next_unit(held, wanted, last_commit, max_bytes, boots, chain)
+            except _HoleInChainError as hole:
+                chain = hole.begins
+
+    def _next_unit(
+        self,
+        held: Mapping[str, Held],
+        wanted: Callable[[str], bool],
+        last_commit: int,
+        max_bytes: int,
+        boots: int | None,
+        chain: int,
+    ) -> Unit | None:
         changed = boots_behind(self._catalog, boots or 0, last_commit)
         behind: dict[int, tuple[StreamRecord, int]] = {}
         begin = last_commit + 1
@@ -64,7 +88,6 @@ class UnitCutter:
             if newest > through:
                 behind[stream.number] = (stream, through)
                 begin = min(begin, self._next_commit(stream, held.get(stream.name), through))
-        chain = 0 if self._catalog.node is None else self._catalog.node.chain
         for stream, through in behind.values():
             if stream.origin is not None and through + 1 < chain:
                 # Which of our commits wrote a mirrored entry, only the chain knew: this stream goes by itself.
@@ -165,18 +188,24 @@ class UnitCutter:
         while begin <= last_commit:
             family = self._catalog.chain_family_of(begin)
             if family is None:
-                return
+                raise _HoleInChainError(self._chain_from(begin, last_commit))
             items = self._kv.scan(family.name, keys.chain(begin), keys.chain(last_commit + 1), limit=_COMMITS_AT_ONCE)
             if not items:
-                later = [f.first for f in self._catalog.families.values() if f.kind == "chain" and f.first > begin]
-                if not later:
-                    return
-                begin = min(later)
-                continue
-            for _, raw in items:
-                record = CommitRecord.decode(raw)
+                raise _HoleInChainError(self._chain_from(begin, last_commit))
+            for key, raw in items:
+                try:
+                    record = CommitRecord.decode(raw)
+                except DamagedBlockError:
+                    raise _HoleInChainError(int.from_bytes(key, "big") + 1) from None
+                if record.number != begin:
+                    raise _HoleInChainError(record.number)
                 yield record
                 begin = record.number + 1
+
+    def _chain_from(self, missing: int, last_commit: int) -> int:
+        """Where the chain may go on behind a record that is missing, with everything behind it in its generation."""
+        later = [f.first for f in self._catalog.families.values() if f.kind == "chain" and f.first > missing]
+        return min([*later, last_commit + 1])
 
     def _raw(self, entry: ChainEntry, commit: int) -> bytes:
         """What is stored for a chain entry; a gap record where it is damaged."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from storage import keys
 from storage.catalog import Catalog
 from storage.committer import Committer
+from storage.errors import DamagedBlockError
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.model import Receipt
@@ -59,7 +60,10 @@ class Compactor:
         if self._committer.budget.missing(size):
             return None
         with self._committer.budget.held(size):
-            self._kv.compact_family(family.name)
+            try:
+                self._kv.compact_family(family.name)
+            except DamagedBlockError:
+                return None  # What is left of it is read as it is.
         self._committer.generations.measure(family.name)
         return family.name
 

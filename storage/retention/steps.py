@@ -82,7 +82,8 @@ class Retention:
             if not cuts:
                 return False
             try:
-                self._submit(cuts, drops.REQUEST).result()
+                ticket = self._submit(cuts, drops.REQUEST)
+                self._committer.durable(ticket, f"stream {stream.name!r} was not truncated")
             except ConditionFailedError:
                 continue
             return True

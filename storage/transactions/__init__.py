@@ -39,9 +39,9 @@ Leases
     opening of the store. `expire` aborts those that were left: OPEN ones only. One whose commit is queued is not touched.
 
 Limits
-    A transaction holds at most `MAX_TRANSACTION_BYTES`, under a disk limit an eighth of it, and `MAX_TRANSACTION_APPENDS`; at most `MAX_OPEN` are open at once;
-    of those that ended the newest `MAX_REMEMBERED` can be asked for by id. Its streams have one policy when full and one
-    priority, since the disk limit gives up what they hold together.
+    A transaction holds at most `MAX_TRANSACTION_BYTES`, under a disk limit an eighth of it, and `MAX_TRANSACTION_APPENDS`;
+    at most `MAX_OPEN` are open at once; of those that ended the newest `MAX_REMEMBERED` can be asked for by id. The streams
+    of one have one policy when full and one priority, since the disk limit gives up what they hold together.
 
 Damage
     A shadow counts as alive while its transaction is on record as open, or while what points to it can be read. So

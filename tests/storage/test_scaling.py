@@ -85,6 +85,36 @@ def test_every_position_from_before_and_between_scales_goes_on_exactly_behind_it
             assert event in list(store.read("s", event.position))
 
 
+def test_a_position_between_the_events_of_one_append_goes_on_exactly_behind_itself() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        split(store)
+        low, high = open_segments(store)
+        one = next(key for key in KEYS if key_point(key) in low.keys)
+        other = next(key for key in KEYS if key_point(key) in high.keys)
+        append(store, other, b"0")
+        append(store, one, b"1")
+        store.submit([Append("s", [Frame([b"2", b"3"], other)])]).result()
+        events = list(store.read("s"))
+        for index, event in enumerate(events):
+            assert list(store.read("s", event.next)) == events[index + 1 :]
+
+
+def test_writers_whose_numbers_lie_in_several_segments_are_checked_over_all_of_them() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        split(store)
+        low, high = open_segments(store)
+        keys = [next(key for key in KEYS if key_point(key) in segment.keys) for segment in (high, low)]
+        writer = store.writer("s", "w")
+        last = [writer.append(b"x", key).result().positions[0] for key in keys]
+        assert store.check().ok
+        writer.append(b"x", keys[0]).result()
+        assert last[0] is not None
+        store.truncate("s", store.cut("s", "tail").positions[1])
+        assert store.check().ok
+
+
 def test_a_stream_cut_holds_through_scales() -> None:
     with SegmentStore.in_memory() as store:
         written = scaled(store, 23)

@@ -189,6 +189,26 @@ def test_a_transaction_spans_scales(reopen: Reopen) -> None:
         store = reopen()
 
 
+def test_a_stream_that_has_had_all_its_segments_goes_on_as_it_is(
+    store: SegmentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.scaling.MAX_SEGMENTS", 3)
+    store.create_stream("s")
+    transaction = store.begin_transaction(["s"])
+    transaction.append(b"1").result()
+    first = store.stream("s").segments[0]
+    store.scale("s", [first.id], first.keys.split(2))
+    other = store.stream("s").segments[1]
+    with pytest.raises(StorageError, match="had 3 segments"):
+        store.scale("s", [other.id], other.keys.split(2))
+    with pytest.raises(StorageError, match="had 3 segments"):
+        transaction.commit()
+    transaction.abort()
+    with store.transaction("s") as transaction:
+        transaction.append(b"2").result()
+    assert payloads(store) == [b"2"]
+
+
 def test_a_stream_that_was_sealed_meanwhile_takes_no_commit(store: SegmentStore) -> None:
     store.create_stream("s")
     store.create_stream("t")

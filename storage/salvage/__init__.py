@@ -1,0 +1,6 @@
+"""Salvage: what is left of a damaged store, found, put back and told. "Opening" in `storage` is the text.
+
+`holes`     the commit chain closed again, or begun behind what is missing of it
+`mending`   what is put back, and what follows from it for the tables
+`found`     what damaged files still hold, sorted
+"""
