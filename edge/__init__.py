@@ -6,17 +6,19 @@ Parts
     `edge.http`       what listens: the local API on a Unix socket, the hub on TCP
     `edge.snapshot`   what a node is doing, as data
     `edge.screens`    snapshots as a technician sees them
-    `edge.client`     a program on the same box: reads and writes over the local socket
+    `edge.client`     a program on the same box: reads, writes and transactions over the local socket
     `edge.cli`        one file for each verb
 
 A program beside a running daemon uses `edge.Client`; a program that owns the store uses `storage.SegmentStore`.
 """
 
-from edge.client import Client, WriteAnswer
+from edge.client import Client
 from edge.errors import ConfigurationError, DaemonUnreachableError, EdgeError, RequestRefusedError
+from edge.transaction import ClientTransaction, WriteAnswer
 
 __all__ = [
     "Client",
+    "ClientTransaction",
     "ConfigurationError",
     "DaemonUnreachableError",
     "EdgeError",

@@ -1,4 +1,4 @@
-"""A program beside a running daemon: the store's reads and writes over the local socket.
+"""A program beside a running daemon: the store's reads, writes and transactions over the local socket.
 
     from edge import Client
 
@@ -6,6 +6,9 @@
     client.write("plant/flow", [b"12.7"], key="pump-7")            # durable when it returns
     for event in client.read("plant/flow", start="15m", follow=True):
         print(event.position, event.payload)
+    with client.transaction("plant/flow", "plant/alarms") as transaction:   # commits at the end, aborts on an error
+        transaction.append(b"12.7", "pump-7", stream="plant/flow")
+        transaction.append(b"high", "pump-7", stream="plant/alarms")
 
 A request has its own connection, so threads may share a client.
 """
@@ -21,26 +24,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 from edge.errors import DaemonUnreachableError, RequestRefusedError
-from edge.events import parse_event
+from edge.events import append_line, parse_event
 from edge.places import DEFAULT_SOCKET
 from edge.snapshot import NodeSnapshot, SourceSnapshot, StreamSnapshot, UplinkSnapshot, from_json
-from storage.model import Event, Gap, Position
+from edge.transaction import LEASE_S, ClientTransaction, WriteAnswer, parse_write, state_of
+from storage.model import Event, Gap, Position, TransactionState
 
 PIECE_BYTES = 1 << 16
 MAX_LINE_BYTES = 16 << 20
 """One line of an answer: an event of 8 MiB in base64 and what goes with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriteAnswer:
-    """What was made durable. `position` is where the first stored event stands, None where all were stored before."""
-
-    commit: int
-    position: Position | None
-    stored: int
-    duplicates: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +172,41 @@ class Client:
         With `writer` and the first event's `number` a repetition is harmless: what is stored already is counted as a
         duplicate. RequestRefusedError 409 is a gap in the numbers, 413 too large, 503 busy, 507 disk full.
         """
-        line: dict[str, object] = {"stream": stream, "key": key, "content_type": content_type}
-        if writer is not None:
-            line |= {"writer": writer, "number": number}
-        try:
-            line["payloads"] = [payload.decode() for payload in payloads]
-        except UnicodeDecodeError:
-            line["payloads_base64"] = [base64.b64encode(payload).decode() for payload in payloads]
-        answer = self.post("/v1/write", json.dumps(line).encode())
-        receipt = from_json(_WriteJson, answer)
-        place = receipt.positions[0] if receipt.positions else None
-        return WriteAnswer(receipt.commit, Position.parse(place) if place else None, receipt.stored, receipt.duplicates)
+        line = append_line(stream, payloads, key=key, writer=writer, number=number, content_type=content_type)
+        return parse_write(self.post("/v1/write", json.dumps(line).encode()))
+
+    def transaction(self, *streams: str, lease_s: float = LEASE_S) -> ClientTransaction:
+        """A transaction, to be used as a context: commits at the end of it, aborts on an error.
+
+        Raises as `begin_transaction`.
+        """
+        return self.begin_transaction(streams, lease_s=lease_s)
+
+    def begin_transaction(
+        self, streams: Sequence[str], *, lease_s: float = LEASE_S, transaction: UUID | None = None
+    ) -> ClientTransaction:
+        """Begin a transaction, durable when this returns. It is aborted where nobody appends or pings for `lease_s`.
+
+        Under an id of the caller's a repetition is harmless. Streams are made where they are missing.
+        RequestRefusedError 409: they can't be in one transaction, and why.
+        """
+        return ClientTransaction.begin(self, streams, lease_s, transaction)
+
+    def resume_transaction(self, transaction: UUID) -> ClientTransaction:
+        """A transaction that was begun before, by whomever, also before the daemon was started anew.
+
+        RequestRefusedError 404: it is not known, or ended long ago.
+        """
+        return ClientTransaction.resume(self, transaction)
+
+    def transaction_state(self, transaction: UUID) -> TransactionState | None:
+        """Where a transaction stands, None where it is not known (any more)."""
+        return state_of(self, transaction)
+
+    def cursor(self, name: str) -> bytes | None:
+        """What a program's last committed transaction kept under that name, None where none did."""
+        raw = self.get(f"/v1/cursors/{quote(name)}").get("value_base64")
+        return base64.b64decode(raw) if isinstance(raw, str) else None
 
     def get(self, path: str) -> dict[str, object]:
         """The JSON object at `path` of the API."""
@@ -220,14 +239,6 @@ class Client:
             ) from error
         finally:
             connection.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _WriteJson:
-    commit: int
-    positions: tuple[str | None, ...]
-    stored: int
-    duplicates: int
 
 
 @dataclass(frozen=True, slots=True)

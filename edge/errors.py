@@ -31,5 +31,9 @@ class UnknownNameError(EdgeError):
     """There is no source or upstream of that name."""
 
 
+class TransactionRefusedError(EdgeError):
+    """These streams can't be in one transaction, or what was asked of a transaction can't be done."""
+
+
 class ListenError(EdgeError):
     """An address or a socket that can't be listened at."""

@@ -1,4 +1,4 @@
-"""Events as JSON lines: what `read` and `tail` print and what the local API sends.
+"""Events as JSON lines: what `read` and `tail` print, what the local API sends, and what it is sent to store.
 
 An event is `{"stream", "position", "next", "time_ns", "key", "writer", "number", "content_type", "payload"}`, with
 `payload_base64` in place of `payload` where the bytes are not UTF-8, and `headers`, a list of pairs, where it has any
@@ -10,7 +10,7 @@ A gap is `{"stream", "position", "next", "gap": {"reason", "events", "detail"}}`
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from storage.model import Event, Gap, GapReason, Headers, Position
 
@@ -37,6 +37,26 @@ def event_line(item: Event | Gap) -> Line:
         line["time_uncertain"] = True
     if item.headers:
         line["headers"] = [[name, _header(value)] for name, value in item.headers]
+    return line
+
+
+def append_line(
+    stream: str,
+    payloads: Sequence[bytes],
+    *,
+    key: str = "",
+    writer: str | None = None,
+    number: int | None = None,
+    content_type: str = "",
+) -> Line:
+    """What the local API is sent to store: events that share all but their payload."""
+    line: Line = {"stream": stream, "key": key, "content_type": content_type}
+    if writer is not None:
+        line |= {"writer": writer, "number": number}
+    try:
+        line["payloads"] = [payload.decode() for payload in payloads]
+    except UnicodeDecodeError:
+        line["payloads_base64"] = [base64.b64encode(payload).decode() for payload in payloads]
     return line
 
 

@@ -103,7 +103,11 @@ class GapSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSnapshot:
-    """A segment on disk now: offsets in bytes, `events` ever appended, its share of the key space from 0 to 1."""
+    """A segment on disk now: offsets in bytes, `events` ever appended, its share of the key space from 0 to 1.
+
+    `rates_per_s` is what comes in over the windows of the stream's policy, short to long, in what that counts; empty
+    where it counts nothing.
+    """
 
     id: str
     state: str
@@ -114,6 +118,7 @@ class SegmentSnapshot:
     length: int
     events: int
     gaps: int
+    rates_per_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +142,23 @@ class LagSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalingSnapshot:
+    """When a stream's segments are split and merged: `by` is `fixed`, `events` or `bytes`, the target of one segment."""
+
+    by: str = "fixed"
+    target_per_s: float = 0.0
+    min_segments: int = 1
+    max_segments: int = 1
+    windows_s: tuple[float, ...] = ()
+    cooldown_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSnapshot:
-    """A stream on disk now. `origin` is the node that it is mirrored from, None for our own."""
+    """A stream on disk now. `origin` is the node that it is mirrored from, None for our own.
+
+    `epoch` counts its scales. `durable_every_s` is 0 but for bulk streams.
+    """
 
     name: str
     origin: str | None = None
@@ -147,6 +167,9 @@ class StreamSnapshot:
     when_full: str = ""
     events: int = 0
     bytes: int = 0
+    epoch: int = 0
+    durable_every_s: float = 0.0
+    scaling: ScalingSnapshot = ScalingSnapshot()
     segments: tuple[SegmentSnapshot, ...] = ()
     gaps: tuple[GapSnapshot, ...] = ()
     lag: tuple[LagSnapshot, ...] = ()

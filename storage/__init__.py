@@ -5,10 +5,11 @@ This docstring is the specification of what is on disk and how it is written, re
 Constraints
     An event is at most 8 MiB (in a bulk stream 64 MiB), one submission 64 MiB, a routing key 1,024 bytes, a name 255
     bytes. A store has one process that writes (lock file); reads never block the writer and see only what is durable.
-    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. A transaction holds
-    at most 64 MiB; 1,000 may be open, 10,000 that ended can be asked for by id. A generation is
-    rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk
-    limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of 32 MiB.
+    A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. It has at most 1,024
+    open segments, and 10,000 in all its life. A transaction holds at most 64 MiB; 1,000 may be open, 10,000 that ended can
+    be asked for by id. A generation is rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at
+    most that much log. Under a disk limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of
+    32 MiB. Of the newest 10,000 boots of each store it is known where they stand in time.
 
 Files
     `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is
@@ -71,13 +72,14 @@ Bulk (`storage.bulk`, `storage.pointer`)
     removes its record in the same commit, and the file is unlinked once that is durable. To a hub goes the pointer with
     the block behind it; the hub puts the block into a chunk of its own.
 
-Scaling (`storage.scaling`, `storage.cuts`, `storage.merging`)
+Scaling (`storage.scaling`, `storage.load`, `storage.cuts`, `storage.merging`)
     The open segments of a stream share out its key space. A scale seals some of them and opens others for the same keys in
-    a new epoch, in one commit, which the chain notes; sealing the stream opens none. Writers' numbers count per stream, so
-    they hold across. What is durable of a stream is in one order, by commit and within a commit by segment, which is
-    the order of each key, and in which it is read. So a position says where its reader stands in every segment; a StreamCut
-    says it segment by segment, and also where what stood before a position was given up. A mirrored stream gets its
-    segments with the commits that changed them.
+    a new epoch, in one commit, which the chain notes; sealing the stream opens none. The stream's configuration says by
+    which policy; the rates that it goes by are measured in memory, and begin anew with the program. Writers' numbers
+    count per stream, so they hold across. What is durable of a stream is in one order, by commit and within a commit by
+    segment, which is the order of each key, and in which it is read. So a position says where its reader stands in every
+    segment; a StreamCut says it segment by segment, and also where what stood before a position was given up. A mirrored
+    stream gets its segments with the commits that changed them.
 
 Transactions (`storage.transactions`)
     What is appended in a transaction goes to shadow segments, durable as everything else and seen by nobody: segments
@@ -93,7 +95,8 @@ Commits (`storage.chain`)
     in the hole follows from its neighbours.
 
 Write path
-    1. Producers submit; submissions queue up to a bound.
+    1. Producers submit; submissions queue up to a bound. Events that one writer appends one by one join while they are
+       the newest in the queue.
     2. `commit()` takes what waits, drops what writers' numbers say is stored, refuses gaps in the numbers, packs the
        rest into one block per segment, and builds one batch: commit record, blocks, tables.
     3. The batch is written with `no_slowdown`, then `flush_wal(True)` syncs it (which leaves the interpreter alive).
@@ -128,7 +131,8 @@ Time (`storage.boots`, `storage.seeking`)
     boot. A clock that is not trusted never overrides one that was. A boot that was never trusted is placed between its
     neighbours, those of the same store, and its events are uncertain. A read by time begins at the first event, by offset,
     that was captured since. An opening notes of the boot before it the newest reading that the chain holds. Retention counts
-    how long the machine is known to have run since: no wall clock makes anything expire.
+    how long the machine is known to have run since: no wall clock makes anything expire. Boots that lie before all that is
+    readable are forgotten (`storage.forgetting`).
 
 Opening
     1. FORMAT is checked, the lock taken.
@@ -161,6 +165,7 @@ from storage.model import (
     Position,
     Receipt,
     RetentionPolicy,
+    ScalingPolicy,
     SegmentId,
     SegmentInfo,
     SegmentState,
@@ -184,6 +189,7 @@ __all__ = [
     "Position",
     "Receipt",
     "RetentionPolicy",
+    "ScalingPolicy",
     "SegmentId",
     "SegmentInfo",
     "SegmentState",

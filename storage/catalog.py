@@ -45,6 +45,7 @@ class Changes:
     forgotten: list[tuple[int, str]] = field(default_factory=list)
     cursors: dict[str, bytes] = field(default_factory=dict)
     boots: dict[tuple[UUID, UUID], Boot] = field(default_factory=dict)
+    gone_boots: list[tuple[UUID, UUID]] = field(default_factory=list)
     mirrors: dict[str, MirrorRecord] = field(default_factory=dict)
     throughs: dict[int, int] = field(default_factory=dict)
     families: dict[str, FamilyRecord] = field(default_factory=dict)
@@ -94,6 +95,8 @@ class Changes:
             yield keys.family(family.name)
         for segment, generation in self.gone_starts:
             yield keys.segment_start(segment, generation)
+        for store, boot_id in self.gone_boots:
+            yield keys.boot(store, boot_id)
         for number in self.gone_chunks:
             yield keys.chunk(number)
         for transaction in self.gone_transactions:
@@ -110,6 +113,8 @@ class Catalog:
         self.node: NodeRecord | None = None
         self.streams: dict[str, StreamRecord] = {}
         self.by_number: dict[int, StreamRecord] = {}
+        self.mirrored: dict[str, dict[str, StreamRecord]] = {}
+        """By node: its streams here, under the names that they have there."""
         self.segments: dict[SegmentKey, SegmentRecord] = {}
         self.writers: dict[int, dict[str, int]] = {}
         self.cursors: dict[str, bytes] = {}
@@ -174,10 +179,16 @@ class Catalog:
         finally:
             self.version += 1
 
+    def _take_stream(self, stream: StreamRecord) -> None:
+        self.streams[stream.name] = stream
+        self.by_number[stream.number] = stream
+        if stream.origin is not None:
+            node, there = stream.origin
+            self.mirrored.setdefault(node, {})[there] = stream
+
     def _apply(self, changes: Changes) -> None:
-        for name, stream in changes.streams.items():
-            self.streams[name] = stream
-            self.by_number[stream.number] = stream
+        for stream in changes.streams.values():
+            self._take_stream(stream)
         self.segments.update(changes.segments)
         for (segment, generation), start in changes.segment_starts.items():
             starts = self._starts.get(segment, [])
@@ -190,9 +201,7 @@ class Catalog:
             of_stream.pop(writer, None)
             of_stream[writer] = last
         self.cursors.update(changes.cursors)
-        for store in {boot.store for boot in changes.boots.values()}:
-            changed = [boot for boot in changes.boots.values() if boot.store == store]
-            self.timelines[store] = self.timelines.get(store, Timeline()).with_boots(changed)
+        self._apply_boots(changes)
         self.mirrors.update(changes.mirrors)
         self.throughs.update(changes.throughs)
         self.families = {**self.families, **changes.families}
@@ -203,6 +212,19 @@ class Catalog:
             self._held.get(generation, set()).discard(segment)
         self.drops.update(changes.drops)
         self._apply_transactions(changes)
+        self._apply_chunks(changes)
+        if changes.node is not None:
+            self.node = changes.node
+            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
+
+    def _apply_boots(self, changes: Changes) -> None:
+        gone = set(changes.gone_boots)
+        for store in {*(boot.store for boot in changes.boots.values()), *(store for store, _ in gone)}:
+            changed = [boot for at, boot in changes.boots.items() if boot.store == store and at not in gone]
+            known = [boot for boot in self.timelines.get(store, Timeline()).boots if (store, boot.id) not in gone]
+            self.timelines[store] = Timeline(known).with_boots(changed)
+
+    def _apply_chunks(self, changes: Changes) -> None:
         for number, chunk in changes.chunks.items():
             before = self.chunks.get(number)
             if before is not None and before.segment != chunk.segment:
@@ -212,9 +234,6 @@ class Catalog:
         for number in changes.gone_chunks:
             if (gone := self.chunks.pop(number, None)) is not None:
                 del self._chunks_of[gone.segment][number]
-        if changes.node is not None:
-            self.node = changes.node
-            self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
 
     def _apply_transactions(self, changes: Changes) -> None:
         for transaction, record in changes.transactions.items():
@@ -230,6 +249,9 @@ class Catalog:
             self._placed_in.setdefault(placed.segment, set()).add(shadow)
         for shadow in changes.gone_shadows:
             self.segments.pop(shadow, None)
+            for _, generation in self._starts.pop(shadow, ()):
+                self._held[generation].discard(shadow)
+            self.writers.pop(shadow.stream, None)
             if (gone := self.placed.pop(shadow, None)) is not None:
                 self._placed_in[gone.segment].discard(shadow)
 

@@ -32,7 +32,7 @@ class StoreDirectory:
         self.path = path
         try:
             if create:
-                path.mkdir(parents=True, exist_ok=True)
+                _make(path)
             elif not any((path / name).exists() for name in _FORMAT_FILES):
                 raise StoreFormatError(f"there is no store at {path}")
             known = read_format(path)
@@ -40,6 +40,11 @@ class StoreDirectory:
             self.store_id = known or self._create()
             self.mended = self._mend_format() if mend else ()
             """What was set right in the directory's own files, one line each."""
+            if create:
+                # The engine syncs the names in its own directory only, and what a process made that was killed before
+                # it synced may not be on disk either.
+                _make(self.db)
+                sync_directory(path)
         except PermissionError as error:
             raise StorageError(
                 f"no permission for the store at {path}: {error.strerror}. "
@@ -186,6 +191,14 @@ def _newer(path: Path, form: int) -> _NewerFormatError:
         f"the store at {path} has format {form}, this program knows {FORMAT}: "
         "it was written by a newer edge; install that version again. Nothing was touched"
     )
+
+
+def _make(path: Path) -> None:
+    """Make a directory, and its parents, where they are missing, with durable names."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_directory(folder.parent)
 
 
 def sync_directory(path: Path) -> None:

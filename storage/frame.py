@@ -14,6 +14,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from storage.errors import DamagedBlockError, StorageError, TooLargeError
 from storage.model import MAX_EVENT_BYTES, MAX_KEY_BYTES, Frame, Headers
@@ -128,12 +129,16 @@ def _from_big_endian(code: str, raw: bytes) -> array[int]:
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """A frame as read: where it starts in its block's body, its length there, and its events."""
+    """A frame as read: where it starts in its block's body, its length there, and its events.
+
+    `captured_ns` is when the first event was captured, and all of them where there are no `times_ns` (boot clock).
+    """
 
     at: int
     length: int
     payloads: Sequence[bytes]
-    times_ns: Sequence[int]
+    captured_ns: int
+    times_ns: Sequence[int] | None
     routing_key: str
     content_type: str
     headers: Headers
@@ -175,21 +180,21 @@ def _decode(body: bytes, at: int) -> DecodedFrame:
     elif count > 1:
         sizes = _from_big_endian("I", body[cursor : cursor + 4 * count])
         cursor += 4 * count
+    times: Sequence[int] | None = None
     if flags & _TIMED:
-        times: Sequence[int] = [captured + t for t in _from_big_endian("q", body[cursor : cursor + 8 * count])]
+        times = [captured + t for t in _from_big_endian("q", body[cursor : cursor + 8 * count])]
         cursor += 8 * count
-    else:
-        times = [captured] * count
     if count == 1:
         payloads = [body[cursor:end]]
+    elif cursor + sum(sizes) != end:
+        raise ValueError("payload lengths do not add up to the frame's")
+    elif flags & _UNIFORM and sizes[0]:
+        payloads = [payload for (payload,) in struct.iter_unpack(f"{sizes[0]}s", body[cursor:end])]
     else:
-        if cursor + sum(sizes) != end:
-            raise ValueError("payload lengths do not add up to the frame's")
-        payloads = []
-        for length in sizes:
-            payloads.append(body[cursor : cursor + length])
-            cursor += length
-    return DecodedFrame(at, size, payloads, times, key, content_type, headers, place, number, bool(flags & _KEY_FRAME))
+        payloads = [body[start:stop] for start, stop in pairwise(accumulate(sizes, initial=cursor))]
+    return DecodedFrame(
+        at, size, payloads, captured, times, key, content_type, headers, place, number, bool(flags & _KEY_FRAME)
+    )
 
 
 def check_frame(frame: Frame, max_event_bytes: int = MAX_EVENT_BYTES) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -23,6 +24,8 @@ MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
 MAX_OPEN_SEGMENTS = 1024
 """Open segments of one stream."""
+MAX_SEGMENTS = 10_000
+"""Segments that a stream has in all its life: their places in it are kept for as long as it is."""
 MAX_WRITERS_PER_STREAM = 10_000
 """Writers remembered by number. Above it the one that has been silent longest is forgotten."""
 
@@ -271,6 +274,7 @@ class ScalingPolicy:
 
     `by` is `fixed`, `events` or `bytes`; `target_per_s` the rate that one segment is meant for. `windows_s` are the
     spans over which rates are averaged, short to long; `cooldown_s` the least time between two scales of a stream.
+    Raises StorageError where it makes no sense.
     """
 
     by: str = "fixed"
@@ -280,15 +284,26 @@ class ScalingPolicy:
     windows_s: tuple[float, float, float] = (10.0, 60.0, 300.0)
     cooldown_s: float = 60.0
 
+    @property
+    def asks_for_something(self) -> bool:
+        """Whether it may ever want another number of segments than the one that a stream begins with."""
+        return self.by != "fixed" or self.min_segments > 1
+
     def __post_init__(self) -> None:
         if self.by not in ("fixed", "events", "bytes"):
             raise StorageError(f"a stream scales by {self.by!r}: use fixed, events or bytes")
-        if self.by != "fixed" and self.target_per_s <= 0:
+        if self.by != "fixed" and not 0 < self.target_per_s < math.inf:
             raise StorageError(f"scaling by {self.by} needs target_per_s above 0, not {self.target_per_s}")
         if not 1 <= self.min_segments <= self.max_segments <= MAX_OPEN_SEGMENTS:
             raise StorageError(
                 f"min_segments {self.min_segments}, max_segments {self.max_segments}: "
                 f"1 <= min <= max <= {MAX_OPEN_SEGMENTS}"
+            )
+        short, middle, long = self.windows_s
+        if not 0 < short <= middle <= long < math.inf or not 0 <= self.cooldown_s < math.inf:
+            raise StorageError(
+                f"windows of {short:g}, {middle:g} and {long:g} s, cooldown {self.cooldown_s:g} s: three windows above 0, "
+                "the shortest first"
             )
 
 
@@ -298,7 +313,8 @@ class StreamConfig:
 
     `when_full`, at `retention.max_bytes` or the disk limit: `block` takes in no more and loses nothing that was taken,
     `drop-oldest` gives up the oldest, `thin` first every second block. Of streams that compete for the disk the one
-    with the smaller `priority` gives up first.
+    with the smaller `priority` gives up first. What sources bring to a bulk stream is durable after `durable_every_s` at
+    the latest; a program waits for its own tickets.
     """
 
     kind: str = "telemetry"
@@ -307,6 +323,7 @@ class StreamConfig:
     scaling: ScalingPolicy = field(default_factory=ScalingPolicy)
     attributes: dict[str, str] = field(default_factory=dict)
     retention: RetentionPolicy = RetentionPolicy()
+    durable_every_s: float = 0.0
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), sort_keys=True).encode()

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import repeat
+from typing import NamedTuple
 
 from storage import block, entry, keys
 from storage.block import BlockHeader
 from storage.boots import UNKNOWN
 from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, GapRecord
+from storage.columns import rows
 from storage.entry import head
 from storage.errors import DamagedBlockError
 from storage.fetch import fetch
@@ -120,6 +123,14 @@ def _family(generation: int) -> str:
     return f"telemetry-{generation:08d}"
 
 
+class _Opened(NamedTuple):
+    """A frame of a block at `offset` of its segment. Its events are made as they are asked for."""
+
+    frame: DecodedFrame
+    header: BlockHeader
+    offset: int
+
+
 class SegmentReader:
     """Reads one segment of a stream onward. `position` is where the next poll goes on; it may be kept and given again."""
 
@@ -130,7 +141,7 @@ class SegmentReader:
         self._stream = stream
         self._scan = SegmentScan(kv, catalog, stream.key(layout))
         self._entries: deque[tuple[int, bytes]] = deque()
-        self._ready: list[Event | Gap] = []
+        self._ready: deque[_Opened | Gap] = deque()
         self._ready_commit = 0
         self._next_entry: int | None = None
         self.position = position
@@ -179,9 +190,21 @@ class SegmentReader:
         return self._take(max_events)
 
     def _take(self, max_events: int) -> list[Event | Gap]:
-        taken, self._ready = self._ready[:max_events], self._ready[max_events:]
-        if taken:
-            self.position = taken[-1].next
+        taken: list[Event | Gap] = []
+        while self._ready and len(taken) < max_events:
+            first = self._ready[0]
+            if isinstance(first, Gap):
+                taken.append(first)
+                self.position = first.next
+                self._ready.popleft()
+                continue
+            skip = self.position.place if first.offset == self.position.offset else 0
+            events = self._events_of(first, skip, max_events - len(taken))
+            if events:
+                taken += events
+                self.position = events[-1].next
+            if not events or self.position.offset != first.offset:
+                self._ready.popleft()
         return taken
 
     def _fetch(self) -> None:
@@ -196,7 +219,7 @@ class SegmentReader:
             here = self.position
             self.position = Position(here.number, here.epoch, record.start)
             self._next_entry = None
-            self._ready = [self._given_up(here, self.position)]
+            self._ready.append(self._given_up(here, self.position))
             return
         length = self._length()
         if self.position.offset >= length:
@@ -236,8 +259,8 @@ class SegmentReader:
         gap = GapRecord(GapReason.DAMAGED, end - start, None, 0, 0, "nothing is stored here")
         return [(start, gap.encode())]
 
-    def _unpack(self, start: int, raw: bytes) -> tuple[list[Event | Gap], int]:
-        """The events of one stored entry from `position` on, and the offset behind it."""
+    def _unpack(self, start: int, raw: bytes) -> tuple[list[_Opened | Gap], int]:
+        """The frames of one stored entry from `position` on, and the offset behind it."""
         here = self.position
         at = Position(here.number, here.epoch, start)
         try:
@@ -259,35 +282,29 @@ class SegmentReader:
                 return [self._given_up(at, Position(here.number, here.epoch, begins))], begins
             record = GapRecord(GapReason.DAMAGED, end - start, _events_in(raw), 0, 0, str(error))
             return [self._gap(at, end, record)], end
-        events: list[Event | Gap] = []
-        for frame in frames:
-            offset = start + frame.at
-            if offset + frame.length <= here.offset:
-                continue
-            skip = here.place if offset == here.offset else 0
-            events += self.events_of(frame, header, offset, skip)
-        return events, end
+        opened = (_Opened(frame, header, start + frame.at) for frame in frames)
+        return [one for one in opened if one.offset + one.frame.length > here.offset], end
 
     def _gap(self, at: Position, end: int, record: GapRecord) -> Gap:
         behind = Position(at.number, at.epoch, end)
         return Gap(self._stream.name, at, behind, record.reason, record.events, record.detail)
 
-    def events_of(self, frame: DecodedFrame, header: BlockHeader, offset: int, skip: int) -> list[Event | Gap]:
-        """The events of one frame, without the first `skip`."""
+    def _events_of(self, opened: _Opened, skip: int, most: int) -> list[Event]:
+        """At most `most` events of one frame, without the first `skip`."""
+        frame, header, offset = opened
         timeline = self._catalog.timelines.get(header.store)
         shift, uncertain = UNKNOWN if timeline is None else timeline.shift(header.boot)
         writer = header.writers[frame.writer_place - 1].writer if frame.writer_place else None
         number, epoch = self.position.number, self.position.epoch
-        positions = [Position(number, epoch, offset, place) for place in range(len(frame.payloads))]
-        positions.append(Position(number, epoch, offset + frame.length))
-        name, key, content_type, headers = self._stream.name, frame.routing_key, frame.content_type, frame.headers
-        first = frame.number
-        times, payloads = frame.times_ns, frame.payloads
-        return [
-            Event(
-                name, positions[place], positions[place + 1], times[place] + shift, key, writer,
-                None if writer is None else first + place, content_type, headers, payloads[place],
-                uncertain,
-            )
-            for place in range(skip, len(payloads))
-        ]  # fmt: skip
+        count = len(frame.payloads)
+        end = min(count, skip + most)
+        positions = rows(Position, repeat(number), repeat(epoch), repeat(offset), range(skip, min(end + 1, count)))
+        if end == count:
+            positions.append(Position(number, epoch, offset + frame.length))
+        times = None if frame.times_ns is None else [time_ns + shift for time_ns in frame.times_ns[skip:end]]
+        return rows(
+            Event, repeat(self._stream.name), positions, positions[1:],
+            repeat(frame.captured_ns + shift) if times is None else times, repeat(frame.routing_key), repeat(writer),
+            repeat(None) if writer is None else range(frame.number + skip, frame.number + end),
+            repeat(frame.content_type), repeat(frame.headers), frame.payloads[skip:end], repeat(uncertain),
+        )  # fmt: skip

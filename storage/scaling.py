@@ -13,7 +13,7 @@ from dataclasses import replace
 from storage.chain import LAYOUT, ChainEntry
 from storage.errors import ConditionFailedError, StorageError, UnknownStreamError
 from storage.group import Group
-from storage.model import MAX_OPEN_SEGMENTS, KeyRange, Receipt
+from storage.model import MAX_OPEN_SEGMENTS, MAX_SEGMENTS, KeyRange, Receipt
 from storage.records import SegmentLayout, StreamRecord
 from storage.ticket import Ticket
 
@@ -32,8 +32,18 @@ def take_scale(group: Group, ticket: Ticket, name: str, seal: Sequence[SegmentOf
         raise StorageError(f"the new ranges of {name!r} do not share out the keys of the segments that they follow")
     if len(stream.open_layout) - len(sealed) + len(ranges) > MAX_OPEN_SEGMENTS:
         raise StorageError(f"{name!r} would have more than {MAX_OPEN_SEGMENTS} open segments")
+    check_segments(stream, len(ranges))
     put_scale(group, stream, sealed, ranges)
     group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
+
+
+def check_segments(stream: StreamRecord, more: int) -> None:
+    """Raises StorageError where a stream can't have so many segments more."""
+    if len(stream.layout) + more > MAX_SEGMENTS:
+        raise StorageError(
+            f"{stream.name!r} has had {len(stream.layout)} segments, at most {MAX_SEGMENTS} are possible: it can't be scaled "
+            "any more. It goes on as it is; go over to a stream of another name to scale again"
+        )
 
 
 def take_seal(group: Group, ticket: Ticket, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -15,6 +15,7 @@ from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.frame import check_frame
 from storage.group import Group
 from storage.inspecting import check_directory
+from storage.joining import MAX_EVENTS, Joined
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
@@ -26,6 +27,7 @@ from storage.model import (
     MAX_APPEND_BYTES,
     MAX_EVENT_BYTES,
     Append,
+    Frame,
     KeyRange,
     Position,
     Receipt,
@@ -145,7 +147,8 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
     def create_stream(self, name: str, config: StreamConfig | None = None) -> bool:
         """Create a stream, durable when it returns. False: it is there already, as it is.
 
-        Raises InvalidNameError.
+        Raises InvalidNameError, StoreFullError and StoreBusyError: it is not durable after ten seconds, may become so
+        later, and can be asked for again.
         """
         check_new_stream(name, config or StreamConfig())
         if name in self._catalog.streams:
@@ -156,14 +159,15 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
                 group.create_stream(name, config or StreamConfig())
             group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
 
-        self._committer.submit(Ticket(self._committer), take, len(name)).result()
+        self._change(f"stream {name!r} was not made", take)
         return True
 
     def truncate(self, name: str, *positions: str | Position | StreamCut) -> bool:
         """Give up what lies before `positions`, durable when it returns: a Position cuts its segment only, others all.
 
         A segment then begins with the commit that holds the position: never inside an entry or a transaction. Offsets
-        never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError.
+        never shift; whoever reads below is told once. False: nothing to give up. Raises ValueError, UnknownStreamError,
+        and StoreFullError and StoreBusyError as `create_stream` does.
         """
         stream = self._stream(name)
         cut: list[Position] = []
@@ -175,16 +179,25 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         """Seal open segments and open others that share out the same keys, in a new epoch; durable when it returns.
 
         Raises ConditionFailedError where one of them is not open (any more), StorageError where the ranges do not fit,
-        UnknownStreamError.
+        UnknownStreamError, and StoreFullError and StoreBusyError as `create_stream` does.
         """
         self._stream(name)
         segments = [(segment.number, segment.epoch) for segment in seal]
-        self.submit_take(lambda group, ticket: take_scale(group, ticket, name, segments, ranges), 0).result()
+        self._change(
+            f"stream {name!r} was not scaled", lambda group, ticket: take_scale(group, ticket, name, segments, ranges)
+        )
 
     def seal(self, name: str) -> None:
-        """End a stream: it takes nothing more, and can be read. Durable when it returns. Raises UnknownStreamError."""
+        """End a stream: it takes nothing more, and can be read. Durable when it returns.
+
+        Raises UnknownStreamError, and StoreFullError and StoreBusyError as `create_stream` does.
+        """
         self._stream(name)
-        self.submit_take(lambda group, ticket: take_seal(group, ticket, name), 0).result()
+        self._change(f"stream {name!r} was not sealed", lambda group, ticket: take_seal(group, ticket, name))
+
+    def _change(self, otherwise: str, take: Take) -> None:
+        """Make a change durable that nobody holds a ticket of; `otherwise` is what to say where that takes too long."""
+        self._committer.durable(self.submit_take(take, 0), otherwise)
 
     def retain(
         self, confirmed: Mapping[str, int], consumed: Mapping[str, Sequence[Position]] | None = None,
@@ -228,9 +241,18 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
             self._retention.admit(stream, size - before)
         return size
 
-    def submit_take(self, take: Take, size_bytes: int) -> Ticket:
+    def submit_joined(self, stream: str, first: Frame) -> Joined:
+        """Queue one event of a writer, which those that follow may join while it waits. Raises what `submit` does."""
+        size = self._measure([Append(stream, [first])])
+        # Where a stream is bounded by itself, every event is asked for.
+        most = MAX_EVENTS if self._stream(stream).config.retention.max_bytes is None else 1
+        joined = Joined(self._committer, stream, first, most)
+        self._committer.submit(joined, joined.take, size)
+        return joined
+
+    def submit_take(self, take: Take, size_bytes: int, *, brings_bytes: int = 0) -> Ticket:
         """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
-        return self._committer.submit(Ticket(self._committer), take, size_bytes)
+        return self._committer.submit(Ticket(self._committer), take, size_bytes, brings_bytes=brings_bytes)
 
     def writer(self, stream: str, writer_id: str | None = None) -> Writer:
         """A writer for a stream that exists. Raises UnknownStreamError."""
@@ -263,7 +285,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
 
     @property
     def waiting(self) -> int:
-        """Submissions in the queue."""
+        """Appends in the queue."""
         return self._committer.waiting
 
     def keep_time(self) -> bool:
@@ -311,9 +333,9 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
 
         return self._committer.submit(Ticket(self._committer), take, unit.size_bytes)
 
-    def holdings(self, node: str) -> Holdings:
-        """What is held of a node, durable."""
-        return taking.holdings(self._catalog, node)
+    def holdings(self, node: str, wanted: Iterable[str] | None = None) -> Holdings:
+        """What is held of a node, durable: of the streams `wanted`, by their names there, or of all."""
+        return taking.holdings(self._catalog, node, wanted)
 
     def admit(self, node: str, store: UUID, opening: int) -> Holdings:
         """`holdings`, for whoever may speak for the node. Raises OriginRefusedError with what to do."""

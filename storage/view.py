@@ -16,7 +16,17 @@ from storage.gaps import gaps_of
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.merging import StreamReader
-from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, StreamCut, StreamInfo, is_internal
+from storage.model import (
+    Event,
+    Gap,
+    Position,
+    SegmentId,
+    SegmentInfo,
+    StreamConfig,
+    StreamCut,
+    StreamInfo,
+    is_internal,
+)
 from storage.reading import SegmentReader, SegmentScan
 from storage.records import SegmentRecord, StreamRecord
 from storage.retention.drops import Drops
@@ -43,10 +53,12 @@ class StoreView:
     def has_stream(self, name: str) -> bool:
         return name in self._catalog.streams
 
-    def streams(self, *, internal: bool = False) -> list[StreamInfo]:
-        """Every stream as it stands on disk now, by name; the store's own only where `internal`."""
-        known = sorted(self._catalog.streams.copy().items())
-        return [self._info(stream) for name, stream in known if internal or not is_internal(name)]
+    def streams(
+        self, *, internal: bool = False, wanted: Callable[[StreamConfig], bool] = lambda config: True
+    ) -> list[StreamInfo]:
+        """Every stream as it stands on disk now, by name, that is `wanted`; the store's own only where `internal`."""
+        known = sorted((n, s) for n, s in self._catalog.streams.copy().items() if internal or not is_internal(n))
+        return [self._info(stream) for _, stream in known if wanted(stream.config)]
 
     def stream(self, name: str) -> StreamInfo:
         """Raises UnknownStreamError."""
@@ -193,7 +205,7 @@ class StoreView:
                         on_gap(item)
                     continue
                 yield item
-                left = None if left is None else left - 1
+            left = None if left is None else left - sum(isinstance(item, Event) for item in items)
 
     def read_bytes(self, stream: str, position: Position, size_bytes: int) -> bytes:
         """Bytes of a segment from `position.offset` on, as far as they are durable: see `storage.byte_ranges`.

@@ -7,24 +7,23 @@ whole flash pages), so it may lag behind what upstream holds; it never runs ahea
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from uuid import UUID
 
-from storage.mirror.unit import Held
+from storage.mirror.unit import Held, HeldSegment
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What one upstream held of this store at `confirmed_ns` (since 1970), with the events in it where known."""
+    """What one upstream held of this store at `confirmed_ns` (since 1970)."""
 
     store: UUID
     confirmed_ns: int
     streams: dict[str, Held] = field(default_factory=dict)
-    events: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         streams = {
-            name: [str(held.incarnation), held.through, held.length, self.events.get(name)]
+            name: [str(held.incarnation), held.through, [astuple(each) for each in held.segments]]
             for name, held in sorted(self.streams.items())
         }
         document = {"store": str(self.store), "confirmed_ns": self.confirmed_ns, "streams": streams}
@@ -42,12 +41,10 @@ def parse_hint(raw: bytes | None) -> Hint | None:
         return None
     try:
         loaded = json.loads(raw)
-        streams: dict[str, Held] = {}
-        events: dict[str, int] = {}
-        for name, (incarnation, through, length, count) in loaded["streams"].items():
-            streams[name] = Held(UUID(incarnation), int(through), int(length))
-            if count is not None:
-                events[name] = int(count)
-        return Hint(UUID(loaded["store"]), int(loaded["confirmed_ns"]), streams, events)
+        streams = {
+            name: Held(UUID(incarnation), int(through), tuple(HeldSegment(*each) for each in segments))
+            for name, (incarnation, through, segments) in loaded["streams"].items()
+        }
+        return Hint(UUID(loaded["store"]), int(loaded["confirmed_ns"]), streams)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

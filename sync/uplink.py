@@ -17,7 +17,7 @@ from storage.ticket import Ticket
 from storage.trace import Trace, no_trace
 from sync.contract import BusyError, DivergedError, Hello, RefusedError, SyncError, UnreachableError, Upstream
 from sync.hint import Hint, cursor_name, parse_hint
-from sync.lag import EventCount, StreamLag, lag_of, total
+from sync.lag import StreamLag, lag_of, total
 from sync.replicator import Failure, Handshake, LinkState, Pace, Put, Replicator, Wait
 from sync.streams import selector
 
@@ -127,13 +127,10 @@ class Uplink:
         self._problem: str | None = None
         self._remedy = ""
         self._last_error: str | None = None
-        self._count = EventCount()
         hint = parse_hint(store.cursor(cursor_name(name)))
         known = hint is not None and hint.store == store.store_id
         self._held: dict[str, Held] = hint.streams if hint is not None and known else {}
         self._confirmed_ns = hint.confirmed_ns if hint is not None and known else None
-        if hint is not None and known:
-            self._count.load(hint.streams, hint.events)
         self._hinted = dict(self._held)
         self._hint_due_s: float | None = None
 
@@ -196,9 +193,8 @@ class Uplink:
             held, units, events, size = self._held, self._units, self._events, self._bytes
             failures, problem, remedy = self._failures, self._problem, self._remedy
             last_error, confirmed_ns = self._last_error, self._confirmed_ns
-            counts = self._count.known(held)
         infos = [info for info in self._store.streams(internal=True) if self._wanted(info.name)]
-        lags = tuple(lag_of(info, held.get(info.name), counts.get(info.name)) for info in infos)
+        lags = tuple(lag_of(info, held.get(info.name)) for info in infos)
         behind = total(lags)
         return UplinkStatus(
             name=self.name,
@@ -260,8 +256,6 @@ class Uplink:
             self._moved()
             return
         details: dict[str, object] = {"uplink": self.name, "events": unit.events, "bytes": unit.size_bytes}
-        with self._lock:
-            self._count.sent(unit)
         self._trace("uplink.sending", details)
         holdings = self._upstream.put(unit)
         self._check_confirmed(unit, holdings)
@@ -334,8 +328,7 @@ class Uplink:
     def _write_hint(self) -> None:
         if self._held == self._hinted or self._confirmed_ns is None:
             return
-        events = self._count.known(self._held)
-        hint = Hint(self._store.store_id, self._confirmed_ns, self._held, events)
+        hint = Hint(self._store.store_id, self._confirmed_ns, self._held)
         try:
             self._store.submit((), cursors={cursor_name(self.name): hint.to_json()})
         except StorageError as error:

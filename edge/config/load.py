@@ -18,8 +18,8 @@ from edge.config.validate import describe, field_names, make, nearest
 from edge.errors import ConfigurationError
 from edge.places import absolute
 from storage.clock import SystemClock
-from storage.errors import InvalidNameError
-from storage.model import check_stream_name
+from storage.errors import InvalidNameError, StorageError
+from storage.model import BULK, check_stream_name
 
 SECTIONS = ("hub", "node", "source", "stream", "upstream")
 LIMITS = {"source": 1_000, "stream": 10_000, "upstream": 16}
@@ -163,8 +163,19 @@ def _source(table: Table, node: NodeTable | None, problems: list[str]) -> Source
 
 def _stream(table: Table, problems: list[str]) -> StreamTable | None:
     stream = make(StreamTable, _without_later(table, problems), table, problems)
-    if stream is not None:
-        _check_stream(stream.name, table, "name", problems)
+    if stream is None:
+        return None
+    _check_stream(stream.name, table, "name", problems)
+    if stream.durable_every is not None and stream.kind != BULK:
+        problems.append(
+            f'{table.place("durable_every")}: this stream is of kind "{stream.kind}", where it says nothing: remove it, or '
+            'write kind = "bulk". A source has its commit_interval'
+        )
+    try:
+        stream.store_config()
+    except StorageError as error:
+        problems.append(f"{table.place('scaling')}: {error}")
+        return None
     return stream
 
 

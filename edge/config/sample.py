@@ -17,7 +17,11 @@ from edge.config.tables import HubTable, NodeTable, SourceTable, StreamTable, Up
 _EXAMPLES: dict[str, dict[str, str]] = {
     "node": {"name": '"pump-7"', "disk_limit": '"8GiB"'},
     "source": {"name": '"flow"', "stream": '"plant/flow"'},
-    "stream": {"name": '"plant/flow"', "attributes": '{ unit = "m3/h" }'},
+    "stream": {
+        "name": '"plant/flow"',
+        "attributes": '{ unit = "m3/h" }',
+        "scaling": '{ by = "events", target_per_s = 500 }',
+    },
     "upstream": {"name": '"hub"', "url": '"https://hub.example:7443"', "token_file": '"/etc/edge/hub-token"'},
     "hub": {"listen": '"127.0.0.1:7443"'},
 }

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal, TypeVar, dataclass_transform
 
 from edge.places import DEFAULT_SOCKET
-from storage.model import RetentionPolicy, StreamConfig
+from storage.model import BULK, RetentionPolicy, ScalingPolicy, StreamConfig
 from storage.units import Duration, Size
 
 Table = TypeVar("Table")
+
+BULK_DURABLE_EVERY = Duration(1)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
@@ -69,13 +71,44 @@ class RetentionTable:
 
 
 @table
+class ScalingTable:
+    """When a stream's segments are split and merged. Order is kept per key, whatever happens."""
+
+    by: Literal["fixed", "events", "bytes"]
+    """What is counted; "fixed": nothing, and there are min_segments."""
+    target_per_s: float = 0.0
+    """Events or bytes (uncompressed) a second that one segment is meant for. It is split above 5 times that over the
+    short window, 2 times over the middle one, or that over the long one; two neighbours below half are merged."""
+    min_segments: int = 1
+    """There are never fewer."""
+    max_segments: int = 16
+    """There are never more."""
+    windows: tuple[Duration, Duration, Duration] = (Duration(10), Duration(60), Duration(300))
+    """Over which rates are averaged: short, middle, long."""
+    cooldown: Duration = Duration(60)
+    """At least this between two scales of a stream."""
+
+    def policy(self) -> ScalingPolicy:
+        """The same as the store keeps it. Raises StorageError where it makes no sense."""
+        short, middle, long = map(float, self.windows)
+        return ScalingPolicy(
+            self.by, self.target_per_s, self.min_segments, self.max_segments, (short, middle, long),
+            float(self.cooldown),
+        )  # fmt: skip
+
+
+@table
 class StreamTable:
     """How a stream is kept. A stream that is not listed here has the defaults."""
 
     name: str
     """The stream, such as "plant/flow"."""
-    kind: Literal["telemetry"] = "telemetry"
-    """Small events, through the log and compressed."""
+    kind: Literal["telemetry", "bulk"] = "telemetry"
+    """"telemetry": small events, through the log and compressed. "bulk": large ones, such as video, written once, to
+    files of their own."""
+    durable_every: Duration | None = None
+    """Of a bulk stream: what sources bring is durable after that time at the latest; 1s unless set. A power cut costs that
+    much of what nobody was told is safe."""
     priority: int = 10
     """Which goes first where streams compete; a larger number first, and for room the smallest gives up first."""
     when_full: Literal["block", "drop-oldest", "thin"] = "block"
@@ -83,17 +116,20 @@ class StreamTable:
     oldest, "thin" first every second block of it. What is given up is counted and leaves a gap."""
     retention: RetentionTable = field(default_factory=RetentionTable)
     """How long it is kept: max_age, max_bytes (uncompressed). Without it: until disk_limit."""
+    scaling: ScalingTable | None = None
+    """When its segments are split and merged: by, target_per_s, min_segments, max_segments, windows, cooldown. Without
+    it there is one segment."""
     attributes: dict[str, str] = field(default_factory=dict)
     """Whatever upstream should know of it, such as a unit or a place."""
 
     def store_config(self) -> StreamConfig:
-        """The same as the store keeps it."""
+        """The same as the store keeps it. Raises StorageError where it makes no sense."""
         kept = self.retention
         max_age_s = None if kept.max_age is None else float(kept.max_age)
         policy = RetentionPolicy(max_age_s, kept.max_bytes, kept.consumed)
-        return StreamConfig(
-            self.kind, self.priority, self.when_full, attributes=dict(self.attributes), retention=policy
-        )
+        scaling = ScalingPolicy() if self.scaling is None else self.scaling.policy()
+        every_s = float(self.durable_every or BULK_DURABLE_EVERY) if self.kind == BULK else 0.0
+        return StreamConfig(self.kind, self.priority, self.when_full, scaling, dict(self.attributes), policy, every_s)
 
 
 @table
@@ -130,10 +166,7 @@ class HubTable:
 
 LATER: dict[str, dict[str, str]] = {
     "source": {},
-    "stream": {
-        "scaling": "segments are split and merged by hand for now",
-        "durable_every": "bulk streams are made by programs for now, not by the configuration",
-    },
+    "stream": {},
     "upstream": {
         "bandwidth": "the link is used as it is for now",
         "dead_letter": "what the upstream refuses stops the uplink and is shown for now",
@@ -146,7 +179,7 @@ LATER: dict[str, dict[str, str]] = {
 
 LATER_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
     "source": {"driver": ("camera", "file", "mqtt-listener", "replay")},
-    "stream": {"kind": ("bulk",)},
+    "stream": {},
     "upstream": {"kind": ("directory", "kafka", "mqtt", "pravega")},
 }
 """Values that are known, and that this version does not do."""

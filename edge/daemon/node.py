@@ -19,7 +19,9 @@ from drivers.source import Source
 from edge.config.model import Config, Hub, SourceConfig, Upstream
 from edge.daemon.committer import Committer
 from edge.daemon.keeping import confirmed
+from edge.daemon.scaling import LoadScaling
 from edge.daemon.snapshots import source_snapshot, store_snapshot, stream_snapshot, uplink_snapshot
+from edge.daemon.upstreams import check_same_upstreams
 from edge.daemon.workers import STOP_S, SourceWorker, UplinkWorker, Worker
 from edge.errors import EdgeError, UnknownNameError
 from edge.http.hub import hub_application
@@ -72,6 +74,7 @@ class Node:
         self._sources = {source.name: self._source_worker(source) for source in config.sources}
         self._uplinks = {upstream.name: self._uplink_worker(upstream) for upstream in config.upstreams}
         self._intake = Intake()
+        self._scaling = LoadScaling(self.store, clock)
         self._checks = 0
         self._server = Server(
             UnixSite(local_application(self), config.node.socket),
@@ -109,6 +112,15 @@ class Node:
     def checking(self) -> bool:
         """Whether the store is being checked, which holds up commits without anything being wrong."""
         return self._checks > 0
+
+    def expire_transactions(self) -> None:
+        """Abort what nobody holds any more: one step, to be taken every second."""
+        for transaction in self.store.expire_transactions():
+            _log.warning("transaction %s: aborted, nobody was heard of it for its lease", transaction)
+
+    def scale_streams(self) -> None:
+        """Scale what its load asks for: one step, to be taken every second."""
+        self._scaling.step()
 
     def watch_disk(self) -> None:
         """One step of retention, and a look at how fast the disk fills. To be called every few seconds."""
@@ -189,7 +201,9 @@ class Node:
             notices=tuple(self._notices()),
             store=store_snapshot(self.store, config.store_path, config.node.disk_limit, self._intake),
             sources=tuple(source_snapshot(worker, self._clock) for worker in list(self._sources.values())),
-            streams=tuple(stream_snapshot(info, statuses.values()) for info in self.store.streams()),
+            streams=tuple(
+                stream_snapshot(info, statuses.values(), self._scaling.rates) for info in self.store.streams()
+            ),
             uplinks=tuple(
                 uplink_snapshot(worker, statuses[name], last_commit, now_s)
                 for name, worker in list(self._uplinks.items())
@@ -204,10 +218,13 @@ class Node:
 
     def stream_snapshot(self, name: str) -> StreamSnapshot:
         statuses = [worker.uplink.status() for worker in list(self._uplinks.values())]
-        return stream_snapshot(self.store.stream(name), statuses, self.store.gaps(name))
+        return stream_snapshot(self.store.stream(name), statuses, self._scaling.rates, self.store.gaps(name))
 
     def stream_config(self, name: str) -> StreamConfig:
         return self._streams.get(name, StreamConfig())
+
+    def check_transaction(self, streams: Sequence[str]) -> None:
+        check_same_upstreams(streams, [worker.uplink for worker in list(self._uplinks.values())])
 
     def command_source(self, name: str, command: str) -> None:
         worker = _named(self._sources, name, "source")

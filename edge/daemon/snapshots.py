@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from drivers.source import SourceStatus
@@ -12,6 +12,7 @@ from edge.snapshot import (
     DropSnapshot,
     GapSnapshot,
     LagSnapshot,
+    ScalingSnapshot,
     SegmentSnapshot,
     SourceSnapshot,
     StoreSnapshot,
@@ -19,7 +20,7 @@ from edge.snapshot import (
     UplinkSnapshot,
 )
 from storage.clock import Clock
-from storage.model import Gap, SegmentInfo, StreamInfo
+from storage.model import Gap, ScalingPolicy, SegmentId, SegmentInfo, StreamInfo
 from storage.retention.forecast import Intake, full_in_s
 from storage.store import SegmentStore
 from sync.uplink import UplinkStatus
@@ -27,6 +28,8 @@ from sync.uplink import UplinkStatus
 STUCK_S = 30.0
 """A step of a source that takes longer hangs: every call of a driver is bounded far below."""
 KEYS = 1 << 64
+Rates = Callable[[SegmentId], tuple[float, ...]]
+"""What comes in to a segment per second, over the windows of its stream's policy."""
 MAX_GAPS = 1000
 """Gaps of one stream that a snapshot has, the newest."""
 
@@ -115,7 +118,9 @@ def uplink_snapshot(worker: UplinkWorker, status: UplinkStatus, last_commit: int
     )
 
 
-def stream_snapshot(info: StreamInfo, uplinks: Iterable[UplinkStatus], gaps: Iterable[Gap] = ()) -> StreamSnapshot:
+def stream_snapshot(
+    info: StreamInfo, uplinks: Iterable[UplinkStatus], rates: Rates, gaps: Iterable[Gap] = ()
+) -> StreamSnapshot:
     """A stream, and how far each upstream that gets it is behind."""
     newest = list(gaps)[-MAX_GAPS:]
     return StreamSnapshot(
@@ -126,7 +131,10 @@ def stream_snapshot(info: StreamInfo, uplinks: Iterable[UplinkStatus], gaps: Ite
         when_full=info.config.when_full,
         events=sum(segment.events for segment in info.segments),
         bytes=sum(segment.length - segment.start for segment in info.segments),
-        segments=tuple(_segment(segment) for segment in info.segments),
+        epoch=max((segment.until or segment.id.epoch for segment in info.segments), default=0),
+        durable_every_s=info.config.durable_every_s,
+        scaling=_scaling(info.config.scaling),
+        segments=tuple(_segment(segment, rates(segment.id)) for segment in info.segments),
         gaps=tuple(_gap(gap) for gap in newest),
         dropped=tuple(DropSnapshot(reason, *dropped) for reason, dropped in sorted(info.dropped.items())),
         lag=tuple(
@@ -138,7 +146,13 @@ def stream_snapshot(info: StreamInfo, uplinks: Iterable[UplinkStatus], gaps: Ite
     )
 
 
-def _segment(info: SegmentInfo) -> SegmentSnapshot:
+def _scaling(policy: ScalingPolicy) -> ScalingSnapshot:
+    return ScalingSnapshot(
+        policy.by, policy.target_per_s, policy.min_segments, policy.max_segments, policy.windows_s, policy.cooldown_s
+    )
+
+
+def _segment(info: SegmentInfo, rates: tuple[float, ...]) -> SegmentSnapshot:
     return SegmentSnapshot(
         id=str(info.id),
         state=info.state.name,
@@ -149,6 +163,7 @@ def _segment(info: SegmentInfo) -> SegmentSnapshot:
         length=info.length,
         events=info.events,
         gaps=info.gaps,
+        rates_per_s=rates,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from edge.errors import EdgeError, UnknownNameError
+from edge.errors import EdgeError, TransactionRefusedError, UnknownNameError
 from storage.errors import (
     ConditionFailedError,
     InvalidNameError,
@@ -17,8 +17,11 @@ from storage.errors import (
     StoreClosedError,
     StoreFailedError,
     StoreFullError,
+    StreamSealedError,
     TooLargeError,
+    TransactionEndedError,
     UnknownStreamError,
+    UnknownTransactionError,
     WriterNumberGapError,
 )
 
@@ -33,9 +36,13 @@ _STATUS: dict[type[Exception], int] = {
     StoreClosedError: 503,
     StoreFailedError: 503,
     StoreFullError: 507,
+    StreamSealedError: 409,
     TooLargeError: 413,
+    TransactionEndedError: 409,
+    TransactionRefusedError: 409,
     UnknownNameError: 404,
     UnknownStreamError: 404,
+    UnknownTransactionError: 404,
     WriterNumberGapError: 409,
 }
 

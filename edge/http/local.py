@@ -13,7 +13,8 @@ from edge.http.follow import CommitSignal
 from edge.http.metrics import metrics_text
 from edge.http.read import ReadHandler
 from edge.http.seam import LocalNode
-from edge.http.write import MAX_BODY_BYTES, WriteHandler
+from edge.http.transactions import TransactionHandler
+from edge.http.write import MAX_BODY_BYTES, MAX_WRITES, WriteHandler
 from edge.snapshot import to_json
 
 Result = TypeVar("Result")
@@ -24,6 +25,8 @@ def local_application(node: LocalNode) -> web.Application:
     application = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
     signal = CommitSignal(node.store)
     handlers = _Handlers(node)
+    turn = asyncio.Semaphore(MAX_WRITES)
+    transactions = TransactionHandler(node, turn)
 
     async def start(_: web.Application) -> None:
         signal.start()
@@ -39,7 +42,14 @@ def local_application(node: LocalNode) -> web.Application:
             web.get("/v1/streams", handlers.streams),
             web.get("/v1/streams/{name:.+}", handlers.stream),
             web.get("/v1/read", ReadHandler(node.store, signal).handle),
-            web.post("/v1/write", WriteHandler(node.store, node.stream_config).handle),
+            web.post("/v1/write", WriteHandler(node.store, node.stream_config, turn).handle),
+            web.post("/v1/transactions", transactions.begin),
+            web.get("/v1/transactions/{id}", transactions.state),
+            web.post("/v1/transactions/{id}/append", transactions.append),
+            web.post("/v1/transactions/{id}/ping", transactions.ping),
+            web.post("/v1/transactions/{id}/commit", transactions.commit),
+            web.post("/v1/transactions/{id}/abort", transactions.abort),
+            web.get("/v1/cursors/{name:.+}", transactions.cursor),
             web.get("/v1/writers", handlers.writers),
             web.get("/v1/sources", handlers.sources),
             web.post("/v1/sources/{name}/{command}", handlers.source),

@@ -26,6 +26,12 @@ def metrics_text(node: NodeSnapshot) -> str:
         _metric("edge_stream_events", "counter", "Events ever stored.", [(at, s.events) for at, s in streams]),
         _metric("edge_stream_bytes", "gauge", "Bytes held, uncompressed.", [(at, s.bytes) for at, s in streams]),
         _metric(
+            "edge_stream_segments",
+            "gauge",
+            "Open segments.",
+            [(at, sum(segment.state == "OPEN" for segment in s.segments)) for at, s in streams],
+        ),
+        _metric(
             "edge_stream_gaps",
             "counter",
             "Ranges that are gone.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +44,9 @@ class LocalNode(Protocol):
 
     def stream_config(self, name: str) -> StreamConfig:
         """How a stream is kept that is made by its first use."""
+
+    def check_transaction(self, streams: Sequence[str]) -> None:
+        """Raises TransactionRefusedError where a transaction of these streams would not arrive whole upstream."""
 
     def command_source(self, name: str, command: str) -> None:
         """`pause`, `resume` or `restart`. Raises UnknownNameError."""

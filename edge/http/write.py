@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from aiohttp import web
 
 from edge.http.answers import BadRequestError, answer
-from storage.errors import StoreFullError
-from storage.model import Append, Frame, Receipt, StreamConfig, check_stream_name
+from edge.http.durable import durable, receipt_json
+from storage.model import Append, Frame, StreamConfig, check_stream_name
 from storage.store import SegmentStore
 from storage.ticket import Ticket
 
 MAX_BODY_BYTES = 96 << 20
 """A submission of 64 MiB, in base64."""
 MAX_WRITES = 16
-BLOCKED_S = 3.0
-"""So long a store that can't write is waited for: a stall passes by itself, a full disk does not."""
+_QUEUED = "It stays queued and may still be stored: send it again with the same writer and numbers, then nothing is stored twice"
 
 _KEYS = {"stream", "key", "writer", "number", "content_type", "headers"}
 _PAYLOADS = ("payload", "payload_base64", "payloads", "payloads_base64")
@@ -31,67 +28,43 @@ _PAYLOADS = ("payload", "payload_base64", "payloads", "payloads_base64")
 class WriteHandler:
     """Answers writes. A stream that is missing is made, kept as `stream_config` says."""
 
-    def __init__(self, store: SegmentStore, stream_config: Callable[[str], StreamConfig]) -> None:
+    def __init__(
+        self, store: SegmentStore, stream_config: Callable[[str], StreamConfig], turn: asyncio.Semaphore
+    ) -> None:
+        """`turn` is taken for each write: it bounds how many there are at a time."""
         self._store = store
         self._stream_config = stream_config
-        self._turn = asyncio.Semaphore(MAX_WRITES)
+        self._turn = turn
 
     async def handle(self, request: web.Request) -> web.Response:
         async with self._turn:
             body = await request.read()
             loop = asyncio.get_running_loop()
             ticket = await loop.run_in_executor(None, self._submit, body)
-            receipt = await self._durable(ticket)
-        return answer(
-            {
-                "commit": receipt.commit,
-                "positions": [None if place is None else str(place) for place in receipt.positions],
-                "stored": receipt.stored,
-                "duplicates": receipt.duplicates,
-            }
-        )
+            receipt = await durable(self._store, ticket, _QUEUED)
+        return answer(receipt_json(receipt))
 
     def _submit(self, body: bytes) -> Ticket:
         appends = parse_appends(body)
-        for name in dict.fromkeys(append.stream for append in appends):
-            if not self._store.has_stream(name):
-                self._store.create_stream(name, self._stream_config(name))
+        make_streams(self._store, [append.stream for append in appends], self._stream_config)
         return self._store.submit(appends)
 
-    async def _durable(self, ticket: Ticket) -> Receipt:
-        """Wait for the ticket, and no longer than is useful where nothing can be written."""
-        loop = asyncio.get_running_loop()
-        done = asyncio.Event()
 
-        def resolved(_: Ticket) -> None:
-            # A stop may have closed the loop in between: nobody waits any more then.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(done.set)
-
-        ticket.on_done(resolved)
-        blocked_since: float | None = None
-        while not done.is_set():
-            try:
-                await asyncio.wait_for(done.wait(), 0.25)
-            except TimeoutError:
-                now = time.monotonic()
-                blocked_since = None if self._store.blocked is None else blocked_since or now
-                if blocked_since is not None and now - blocked_since >= BLOCKED_S:
-                    raise StoreFullError(
-                        f"not stored yet: {self._store.blocked}. It stays queued and may still be stored: send it "
-                        "again with the same writer and numbers, then nothing is stored twice"
-                    ) from None
-        return ticket.result(0)
+def make_streams(store: SegmentStore, names: Iterable[str], stream_config: Callable[[str], StreamConfig]) -> None:
+    """Make the streams that are missing, kept as `stream_config` says. Raises StorageError."""
+    for name in dict.fromkeys(names):
+        if not store.has_stream(name):
+            store.create_stream(name, stream_config(name))
 
 
-def parse_appends(body: bytes) -> list[Append]:
-    """The lines of a write. Raises BadRequestError with the number of the line."""
+def parse_appends(body: bytes, stream: str | None = None) -> list[Append]:
+    """The lines of a write; where a line has none it is for `stream`. Raises BadRequestError with the line's number."""
     appends: list[Append] = []
     for number, line in enumerate(body.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            appends.append(_append(json.loads(line)))
+            appends.append(_append(json.loads(line), stream))
         except (ValueError, binascii.Error) as error:
             raise BadRequestError(f"write, line {number}: {error}") from error
     if not appends:
@@ -101,7 +74,7 @@ def parse_appends(body: bytes) -> list[Append]:
     return appends
 
 
-def _append(raw: object) -> Append:
+def _append(raw: object, stream: str | None) -> Append:
     if not isinstance(raw, dict):
         raise ValueError("an object was expected")
     given = [name for name in _PAYLOADS if name in raw]
@@ -123,7 +96,8 @@ def _append(raw: object) -> Append:
         writer=None if writer is None else _text(raw, "writer"),
         number=number,
     )
-    return Append(check_stream_name(_text(raw, "stream")), [frame])
+    name = _text(raw, "stream") if "stream" in raw or stream is None else stream
+    return Append(check_stream_name(name), [frame])
 
 
 def _payloads(name: str, value: object) -> Sequence[bytes]:

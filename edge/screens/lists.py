@@ -62,16 +62,22 @@ def _behind(uplink: UplinkSnapshot) -> str:
     return size(uplink.behind_bytes) if uplink.behind_events is None else count(uplink.behind_events)
 
 
-def streams_table(streams: Sequence[StreamSnapshot]) -> RenderableType:
-    """A line for each stream: how much it holds, what is missing, what upstream does not have yet."""
-    table = _table(("STREAM", False), ("EVENTS", True), ("SIZE", True), ("GAPS", True), ("LAG", False))
+def streams_table(streams: Sequence[StreamSnapshot], *, segments: bool = False) -> RenderableType:
+    """A line for each stream: how much it holds, what is missing, what upstream does not have yet.
+
+    `segments`: also how many are open.
+    """
+    columns = [("STREAM", False), ("EVENTS", True), ("SIZE", True), ("OPEN", True), ("GAPS", True), ("LAG", False)]
+    table = _table(*(column for column in columns if segments or column[0] != "OPEN"))
     for stream in streams:
         gaps = Text(count(sum(segment.gaps for segment in stream.segments)))
         lag = ", ".join(f"{lag.upstream} {size(lag.bytes) if lag.bytes else 'has all'}" for lag in stream.lag)
+        is_open = [str(sum(segment.state == "OPEN" for segment in stream.segments))] if segments else []
         table.add_row(
             stream.name,
             count(stream.events),
             size(stream.bytes),
+            *is_open,
             gaps,
             lag or ("local" if stream.origin is None else f"mirror of {stream.origin}"),
         )
@@ -83,7 +89,7 @@ def streams_screen(node: NodeSnapshot) -> RenderableType:
     if not node.streams:
         return Text("No streams yet: one is made when the first event for it arrives.")
     total = f"{count_of(len(node.streams), 'stream')}, {size(sum(stream.bytes for stream in node.streams))}"
-    return Group(streams_table(node.streams), Text(total, style="dim"))
+    return Group(streams_table(node.streams, segments=True), Text(total, style="dim"))
 
 
 def sources_screen(node: NodeSnapshot) -> RenderableType:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.screens.words import state
-from edge.snapshot import DropSnapshot, GapSnapshot, StreamSnapshot
+from edge.snapshot import DropSnapshot, GapSnapshot, SegmentSnapshot, StreamSnapshot
 from edge.words import count, count_of, size
 
 MAX_GAPS = 20
@@ -18,7 +18,9 @@ def _segments(stream: StreamSnapshot) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title, number in (("SEGMENT", False), ("STATE", False), ("KEYS", False)):
         table.add_column(title, justify="right" if number else "left")
-    for title in ("START", "LENGTH", "EVENTS", "GAPS"):
+    measured = any(segment.rates_per_s for segment in stream.segments)
+    rate = (f"{stream.scaling.by.upper()}/S",) if measured else ()
+    for title in ("START", "LENGTH", "EVENTS", "GAPS", *rate):
         table.add_column(title, justify="right")
     for segment in stream.segments:
         table.add_row(
@@ -29,8 +31,24 @@ def _segments(stream: StreamSnapshot) -> Table:
             count(segment.length),
             count(segment.events),
             count(segment.gaps),
+            *((_rate(segment),) if measured else ()),
         )
     return table
+
+
+def _rate(segment: SegmentSnapshot) -> str:
+    """Over the short window."""
+    return f"{segment.rates_per_s[0]:,.0f}" if segment.rates_per_s else ""
+
+
+def _policy(stream: StreamSnapshot) -> str:
+    """When it scales, and how often it has."""
+    scaling = stream.scaling
+    if scaling.by == "fixed":
+        policy = "never scales by itself" if scaling.min_segments == 1 else f"{scaling.min_segments} segments"
+    else:
+        policy = f"{scaling.min_segments} to {scaling.max_segments} segments of {scaling.target_per_s:,g} {scaling.by}/s each"
+    return f"epoch {stream.epoch}, {policy}"
 
 
 def _gap(gap: GapSnapshot) -> Text:
@@ -48,10 +66,12 @@ def _drop(drop: DropSnapshot) -> Text:
 def stream_screen(stream: StreamSnapshot) -> RenderableType:
     """One stream in full."""
     origin = f"mirrored from {stream.origin}" if stream.origin is not None else "written here"
-    settings = f"{stream.kind}, priority {stream.priority}, when full: {stream.when_full}"
+    every = f", durable every {stream.durable_every_s:g} s" if stream.durable_every_s else ""
+    settings = f"{stream.kind}{every}, priority {stream.priority}, when full: {stream.when_full}"
     parts: list[RenderableType] = [
         Text(f"{stream.name}: {count_of(stream.events, 'event')}, {size(stream.bytes)}", style="bold"),
         Text(f"{origin}; {settings}", style="dim"),
+        Text(_policy(stream), style="dim"),
         Text(),
         _segments(stream),
         Text(),

@@ -55,7 +55,7 @@ def settle_chunks(kv: KeyValueStore, catalog: Catalog, report: SalvageReport) ->
         known = catalog.chunks.get(number)
         held = kv.chunks.size(number) or 0
         named = 0 if known is None else known.size_bytes
-        if held <= named:
+        if known is not None and held <= named:
             continue
         found = _find_named(kv, catalog, number, named, held, known)
         if found is not None:
@@ -183,6 +183,6 @@ def led_back(kv: KeyValueStore, catalog: Catalog, entry: ChainEntry) -> bytes | 
                     frames = block.frames(raw, header)
                 except DamagedBlockError:
                     continue
-                key_frames = [KeyFrame(frame.at, frame.times_ns[0]) for frame in frames if frame.key_frame]
+                key_frames = [KeyFrame(frame.at, frame.captured_ns) for frame in frames if frame.key_frame]
                 return replace(pointer_to(raw, key_frames), place=InChunk(record.number, at)).encode()
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
 
@@ -29,13 +30,12 @@ from storage.scaling import take_layout
 from storage.ticket import Ticket
 
 
-def holdings(catalog: Catalog, node: str) -> Holdings:
-    """What is held of a node, durable."""
+def holdings(catalog: Catalog, node: str, wanted: Iterable[str] | None = None) -> Holdings:
+    """What is held of a node, durable: of the streams `wanted`, by their names there, or of all. No other is looked at."""
     mirror = catalog.mirrors.get(node)
-    streams: dict[str, Held] = {}
-    for stream in list(catalog.streams.values()):
-        if stream.origin is not None and stream.origin[0] == node:
-            streams[stream.origin[1]] = _held(catalog, stream)
+    known = catalog.mirrored.get(node, {})
+    chosen = known.copy() if wanted is None else {name: known[name] for name in wanted if name in known}
+    streams = {name: _held(catalog, stream) for name, stream in chosen.items()}
     if mirror is None:
         return Holdings(None, 0, streams)
     return Holdings(mirror.store, mirror.opening, streams, mirror.boots)
@@ -46,11 +46,7 @@ def _held(catalog: Catalog, stream: StreamRecord) -> Held:
     for layout in stream.layout:
         record = catalog.segments.get(stream.key(layout), SegmentRecord())
         each.append(HeldSegment(layout.segment, layout.epoch, record.length, record.events))
-    only_first = len(each) == 1 and (each[0].segment, each[0].epoch) == (0, 0)
-    return Held(
-        stream.incarnation, catalog.throughs.get(stream.number, 0), sum(segment.length for segment in each),
-        sum(segment.events or 0 for segment in each), () if only_first else tuple(each),
-    )  # fmt: skip
+    return Held(stream.incarnation, catalog.throughs.get(stream.number, 0), tuple(each))
 
 
 def _parse_layout(part: Part) -> tuple[SegmentLayout, ...]:

@@ -84,20 +84,26 @@ class HeldSegment:
 class Held:
     """What is held of one stream of a node: all of it up to commit `through`.
 
-    `incarnation` is the stream's: another one is another stream under an old name. `length` and `events` (None where
-    that is not said) are those of its segments together; `segments` says it of each, where it has more than its first.
+    `incarnation` is the stream's: another one is another stream under an old name.
     """
 
     incarnation: UUID
     through: int
-    length: int
-    events: int | None = field(default=None, compare=False)
     segments: tuple[HeldSegment, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Where its segments end, all together: bytes of offsets."""
+        return sum(segment.length for segment in self.segments)
+
+    @property
+    def events(self) -> int | None:
+        """The events ever appended to what is held, None where that is not said."""
+        counts = [segment.events for segment in self.segments]
+        return None if None in counts else sum(count or 0 for count in counts)
 
     def of(self, segment: int, epoch: int) -> HeldSegment:
         """What is held of one segment."""
-        if not self.segments and (segment, epoch) == (0, 0):
-            return HeldSegment(0, 0, self.length, self.events)
         mine = (each for each in self.segments if (each.segment, each.epoch) == (segment, epoch))
         return next(mine, HeldSegment(segment, epoch, 0, 0))
 

@@ -216,9 +216,9 @@ class Room:
         """
         sent = self._sent(key)
         after: list[int] = []
-        if any(placed.end == end for _, placed in self._catalog.placed_in(key)):
-            victim_commits = [placed.commit for _, placed in self._catalog.placed_in(key) if placed.end == end]
-            return sent is not None and sent >= max(victim_commits)
+        led = [placed.commit for _, placed in self._catalog.placed_in(key) if placed.end == end]
+        if led:
+            return sent is not None and sent >= max(led)
         if isinstance(victim, FamilyRecord):
             after = [f.first for f in self._catalog.families.values() if self._follows(f, victim)]
         if sent is None or (isinstance(victim, FamilyRecord) and sent < victim.first):

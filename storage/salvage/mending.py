@@ -55,7 +55,7 @@ class Mending:
         record = self._catalog.segments.get(key)
         if record is None and self._catalog.owner(entry.stream) is None and is_shadow(entry.stream):
             return keys.LAST_OFFSET
-        return SegmentRecord().start if record is None else record.start
+        return 0 if record is None else record.start
 
     def end_before(self, key: SegmentKey, offset: int) -> int:
         """Where the last entry of a segment before `offset` ends: in the engine, or put back just now."""

@@ -19,7 +19,7 @@ from storage.model import BULK, Position
 from storage.pointer import BEGINS, ENDS, InChunk, InGeneration, Inline, Place, Pointer
 from storage.reading import SegmentScan
 from storage.records import SegmentLayout, StreamRecord
-from storage.scaling import put_scale
+from storage.scaling import check_segments, put_scale
 from storage.transactions.record import Placed, segments_of_epoch
 
 INLINE_BYTES = 256 << 10
@@ -113,10 +113,23 @@ class Placement:
             count += 0 if known is None else max(0, min(known, last) - first + 1)
         return count
 
+    @property
+    def _then(self) -> list[SegmentLayout]:
+        """The stream's segments when the transaction began."""
+        return list(segments_of_epoch(self._stream, self._epoch))
+
+    @property
+    def _rolls(self) -> bool:
+        """Whether some of the segments that it is for are no longer open."""
+        now = {(each.segment, each.epoch) for each in self._stream.open_layout}
+        return any((each.layout.segment, each.layout.epoch) not in now for each in self._filled)
+
     def check(self) -> None:
         """Raises what stands against placing it: the stream was sealed, a number is missing before it."""
         if self._filled and not self._stream.open_layout:
             raise StreamSealedError(f"{self._stream.name!r} was sealed meanwhile: it takes nothing more; abort")
+        if self._rolls:
+            check_segments(self._stream, len(self._then) + len(self._stream.open_layout))
         for writer, (first, _) in self._numbers.items():
             known = self._group.last_number(self._stream, writer)
             if known is not None and first > known + 1:
@@ -130,13 +143,14 @@ class Placement:
         group, stream = self._group, self._stream
         if not self._filled:
             return None
-        now = stream.open_layout
-        targets = {(each.segment, each.epoch): each for each in now}
-        rolls = any((each.layout.segment, each.layout.epoch) not in targets for each in self._filled)
+        now, then = stream.open_layout, self._then
+        rolls = self._rolls
         if rolls:
-            then = list(segments_of_epoch(stream, self._epoch))
             stream = put_scale(group, stream, now, [each.keys for each in then])
-            targets = {(each.segment, each.epoch): fresh for each, fresh in zip(then, stream.open_layout, strict=True)}
+        targets = {
+            (each.segment, each.epoch): into
+            for each, into in (zip(then, stream.open_layout, strict=True) if rolls else zip(now, now, strict=True))
+        }
         positions = [
             self._place(stream, targets[each.layout.segment, each.layout.epoch], each) for each in self._filled
         ]

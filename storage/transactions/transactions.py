@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
 from storage.catalog import Catalog
@@ -27,7 +28,11 @@ MAX_TRANSACTION_APPENDS = 10_000
 """Appends to one transaction in one opening of the store: each may become a block, and its commit names them all."""
 MIN_LEASE_S, MAX_LEASE_S = 1.0, 86_400.0
 
-Submit = Callable[[Take, int], Ticket]
+
+class Submit(Protocol):
+    """Queues a step of a commit (`Committer.submit`)."""
+
+    def __call__(self, take: Take, size_bytes: int, *, brings_bytes: int = 0) -> Ticket: ...
 
 
 @dataclass(slots=True)
@@ -37,6 +42,7 @@ class _Held:
     lease_s: float
     deadline_ns: int
     appends: int = 0
+    size_bytes: int = 0
     ending: TransactionState | None = None
     refused: StorageError | None = None
     """What refused one of its appends: it can't be committed without it."""
@@ -57,7 +63,9 @@ class Transactions:
         self._lock = threading.Lock()
         self._held: dict[UUID, _Held] = {}
         for record in catalog.open_transactions.values():
-            self._held[record.id] = _Held(record.lease_s, self._deadline(record.lease_s))
+            self._held[record.id] = _Held(
+                record.lease_s, self._deadline(record.lease_s), size_bytes=_held_bytes(catalog, record)
+            )
 
     def _deadline(self, lease_s: float) -> int:
         return self._clock.boot_ns() + int(lease_s * 1e9)
@@ -90,6 +98,7 @@ class Transactions:
             )
         held.deadline_ns = self._deadline(held.lease_s)
         held.appends += 1
+        held.size_bytes += size_bytes
 
         def take(group: Group, ticket: Ticket) -> None:
             try:
@@ -114,7 +123,8 @@ class Transactions:
                 raise held.refused
             take_commit(self._kv, group, ticket, transaction, dict(cursors) | plan_changes(group, changes))
 
-        return self._end(transaction, held, take, sum(map(len, cursors.values())))
+        brings = 0 if held is None else held.size_bytes
+        return self._end(transaction, held, take, sum(map(len, cursors.values())), brings)
 
     def abort(self, transaction: UUID) -> Ticket:
         """Give up what is in it. Raises UnknownTransactionError, TransactionEndedError."""
@@ -169,9 +179,9 @@ class Transactions:
                 held.ending = held.ending or ending
             return held
 
-    def _end(self, transaction: UUID, held: _Held | None, take: Take, size_bytes: int) -> Ticket:
+    def _end(self, transaction: UUID, held: _Held | None, take: Take, size_bytes: int, brings_bytes: int = 0) -> Ticket:
         try:
-            ticket = self._submit(take, size_bytes)
+            ticket = self._submit(take, size_bytes, brings_bytes=brings_bytes)
         except BaseException:
             if held is not None:
                 held.ending = None
@@ -187,6 +197,11 @@ class Transactions:
                 self._held.pop(transaction, None)
             elif held is not None:
                 held.ending = None
+
+
+def _held_bytes(catalog: Catalog, record: TransactionRecord) -> int:
+    shadows = {shadow.number for shadow in record.shadows}
+    return sum(segment.length for key, segment in catalog.segments.items() if key.stream in shadows)
 
 
 def _is_open(record: TransactionRecord | None) -> bool:

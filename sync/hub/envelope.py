@@ -11,7 +11,7 @@ from storage.model import MAX_APPEND_BYTES
 from sync.contract import SyncError
 
 MAGIC = b"EDGM"
-VERSION = 2
+VERSION = 3
 MEDIA_TYPE = "application/vnd.edge.mirror"
 
 MAX_UNIT_BYTES = MAX_APPEND_BYTES + (32 << 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 from uuid import UUID
 
@@ -34,7 +35,7 @@ class MirrorStore(Protocol):
 
     def submit_unit(self, unit: Unit) -> Ticket: ...
 
-    def holdings(self, node: str) -> Holdings: ...
+    def holdings(self, node: str, wanted: Iterable[str] | None = None) -> Holdings: ...
 
 
 class Receiver:
@@ -66,9 +67,7 @@ class Receiver:
     def applied(self, unit: Unit) -> Holdings:
         """What is held of the unit's streams, after its ticket resolved."""
         self._trace("hub.applied", _details(unit))
-        held = self._store.holdings(unit.node)
-        streams = {part.stream: held.streams[part.stream] for part in unit.parts if part.stream in held.streams}
-        return Holdings(held.store, held.opening, streams, held.boots)
+        return self._store.holdings(unit.node, [part.stream for part in unit.parts])
 
 
 def translate(error: StorageError) -> SyncError:

@@ -26,10 +26,7 @@ def decode_hello(message: bytes) -> Hello:
 
 
 def encode_holdings(holdings: Holdings) -> bytes:
-    streams = {
-        name: [str(held.incarnation), held.through, held.length, held.events, held_rows(held)]
-        for name, held in holdings.streams.items()
-    }
+    streams = {name: [str(held.incarnation), held.through, held_rows(held)] for name, held in holdings.streams.items()}
     store = None if holdings.store is None else str(holdings.store)
     head: dict[str, object] = {"store": store, "opening": holdings.opening, "streams": streams, "boots": holdings.boots}
     return seal(Kind.HOLDINGS, head)
@@ -170,12 +167,10 @@ def _time_ns(value: object) -> int:
 
 
 def _held(value: object) -> Held:
-    if not isinstance(value, list) or len(value) != 5:
+    if not isinstance(value, list) or len(value) != 3:
         raise WireError(f"{_short(value)} does not say what is held of a stream")
-    incarnation, through, length, events, segments = value
-    return Held(
-        _uuid(incarnation), _count(through), _count(length), _maybe(events), tuple(map(_segment, _rows(segments)))
-    )
+    incarnation, through, segments = value
+    return Held(_uuid(incarnation), _count(through), tuple(map(_segment, _rows(segments))))
 
 
 def held_rows(held: Held) -> list[list[int | None]]:

@@ -1,4 +1,4 @@
-"""Nodes as a user runs them: `python -m edge` in a process of its own, in a directory of its own."""
+"""Nodes as a user runs them: `python -m edge` in a process of its own, in a directory of its own; or one in this process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge import Client, EdgeError
+from edge.config import load
+from edge.daemon import node as daemon
+from storage import FakeClock
+from storage.trace import no_trace
 
 DEADLINE_S = 30.0
 
@@ -76,6 +80,17 @@ def running(config: Path, environment: dict[str, str] | None = None) -> Iterator
         yield node
     finally:
         stop(process)
+
+
+@contextmanager
+def node_of(config: Path, clock: FakeClock) -> Iterator[daemon.Node]:
+    """A node in this process, on a clock that the test moves."""
+    node = daemon.Node(load(config), clock, no_trace, lambda: None)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
 
 
 def answers(path: Path) -> bool:

@@ -8,14 +8,14 @@ import socket
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edge import Client, RequestRefusedError
-from edge.errors import ListenError
+from edge.errors import ListenError, TransactionRefusedError
 from edge.http.local import local_application
 from edge.http.seam import CheckResult
 from edge.http.server import Server, UnixSite, listen_at
@@ -53,6 +53,10 @@ class BareNode:
 
     def stream_config(self, name: str) -> StreamConfig:
         return StreamConfig(priority=77)
+
+    def check_transaction(self, streams: Sequence[str]) -> None:
+        if "local/only" in streams and len(streams) > 1:
+            raise TransactionRefusedError("one upstream gets the one and not the other")
 
     def command_source(self, name: str, command: str) -> None:
         self.commands.append((name, command))

@@ -62,11 +62,25 @@ def problems(directory: Path, text: str) -> list[str]:
         ),
         (
             NODE + '[[stream]]\nname = "a"\nscaling = { by = "events" }\n',
-            "5: stream[0].scaling: not supported by this version: segments are split and merged by hand for now; remove the key",
+            "5: stream[0].scaling: scaling by events needs target_per_s above 0, not 0.0",
         ),
         (
-            NODE + '[[stream]]\nname = "a"\nkind = "bulk"\n',
-            '5: stream[0].kind: the text "bulk" is not supported by this version',
+            NODE
+            + '[[stream]]\nname = "a"\nscaling = { by = "bytes", target_per_s = 1, windows = ["5s", "1s", "9s"] }\n',
+            "5: stream[0].scaling: windows of 5, 1 and 9 s, cooldown 60 s: three windows above 0, the shortest first",
+        ),
+        (
+            NODE + '[[stream]]\nname = "a"\nscaling = { by = "rows" }\n',
+            "5: stream[0].scaling.by: expected 'fixed', 'events' or 'bytes', found the text \"rows\"",
+        ),
+        (
+            NODE + UPSTREAM + 'bandwidth = "2Mbit/s"\n',
+            "6: upstream[0].bandwidth: not supported by this version: the link is used as it is for now; remove the key",
+        ),
+        (
+            NODE + '[[stream]]\nname = "a"\ndurable_every = "1s"\n',
+            '5: stream[0].durable_every: this stream is of kind "telemetry", where it says nothing: remove it, or write '
+            'kind = "bulk". A source has its commit_interval',
         ),
         (
             NODE + UPSTREAM + 'kind = "kafka"\n',

@@ -11,9 +11,9 @@ import pytest
 
 from drivers.registry import driver_class, driver_names
 from edge import ConfigurationError
-from edge.config import load, sample, schema
+from edge.config import describe, load, sample, schema
 from edge.places import socket_of
-from storage.model import RetentionPolicy, StreamConfig
+from storage.model import RetentionPolicy, ScalingPolicy, StreamConfig
 
 NODE = '[node]\nname = "pump-7"\n'
 
@@ -90,6 +90,28 @@ def test_how_long_a_stream_is_kept_comes_from_its_table(tmp_path: Path) -> None:
     assert config.notices == ()
     policy = RetentionPolicy(30 * 86400.0, 1 << 30)
     assert config.streams[0].store_config() == StreamConfig(when_full="thin", retention=policy)
+
+
+def test_how_a_stream_scales_comes_from_its_table(tmp_path: Path) -> None:
+    text = '[[stream]]\nname = "a"\nscaling = { by = "events", target_per_s = 500, windows = ["5s", "1m", "5m"] }\n'
+    fixed = '[[stream]]\nname = "b"\nscaling = { by = "fixed", min_segments = 4 }\n'
+    (tmp_path / "edge.toml").write_text(NODE + source("a") + text + fixed)
+    config = load(tmp_path / "edge.toml")
+    by_events = ScalingPolicy("events", 500.0, 1, 16, (5.0, 60.0, 300.0), 60.0)
+    assert [stream.store_config().scaling for stream in config.streams] == [by_events, ScalingPolicy(min_segments=4)]
+    lines = describe(config)
+    assert "stream a: telemetry, priority 10, 1 to 16 segments by events, 500/s each" in lines
+    assert "stream b: telemetry, priority 10, 4 segments" in lines
+
+
+def test_a_bulk_stream_comes_from_its_table(tmp_path: Path) -> None:
+    text = '[[stream]]\nname = "video/gate"\nkind = "bulk"\ndurable_every = "500ms"\nwhen_full = "drop-oldest"\n'
+    (tmp_path / "edge.toml").write_text(NODE + source("a") + text + '[[stream]]\nname = "b"\nkind = "bulk"\n')
+    config = load(tmp_path / "edge.toml")
+    video, plain = (stream.store_config() for stream in config.streams)
+    assert video == StreamConfig("bulk", when_full="drop-oldest", durable_every_s=0.5)
+    assert plain == StreamConfig("bulk", durable_every_s=1.0)
+    assert "stream video/gate: bulk, durable every 0.5 s, priority 10" in describe(config)
 
 
 def uncommented(text: str) -> str:

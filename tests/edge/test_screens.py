@@ -11,7 +11,7 @@ from rich.console import Console
 
 from edge.safety import safety_sentence
 from edge.screens import overview_screen, sources_screen, stream_screen, streams_screen, text_of, uplinks_screen
-from edge.snapshot import NodeSnapshot, StoreSnapshot, from_json, to_json
+from edge.snapshot import NodeSnapshot, ScalingSnapshot, StoreSnapshot, StreamSnapshot, from_json, to_json
 from tests.edge.snapshots import CUT_OFF, FIELD, FLOW, FULL, HUB, HUB_NODE, REFUSED, WELL, stream
 
 
@@ -117,6 +117,7 @@ def test_one_stream_with_its_gaps() -> None:
         """
 plant/flow: 12,000 events, 586 KiB
 written here; telemetry, priority 10, when full: block
+epoch 0, never scales by itself
 
 SEGMENT  STATE   KEYS       START   LENGTH  EVENTS  GAPS
 0.0      ● open  0.00-1.00      0  600,000  12,000     2
@@ -129,12 +130,48 @@ hub: 200 B behind
     )
 
 
+def test_one_bulk_stream() -> None:
+    shown = text_of(stream_screen(replace(stream("video/gate", 9), kind="bulk", durable_every_s=0.5)))
+    assert "written here; bulk, durable every 0.5 s, priority 10, when full: block\n" in shown
+
+
+def test_one_stream_that_scales_by_its_load() -> None:
+    plain = stream("plant/flow", 12_000)
+    (old,) = plain.segments
+    scaled = replace(
+        plain,
+        epoch=1,
+        scaling=ScalingSnapshot("events", 500.0, 1, 16, (10.0, 60.0, 300.0), 60.0),
+        segments=(
+            replace(old, state="SEALED"),
+            replace(old, id="plant/flow/1.1", epoch=1, key_high=0.5, rates_per_s=(1234.5, 600.0, 500.0)),
+            replace(old, id="plant/flow/2.1", epoch=1, key_low=0.5, rates_per_s=(0.4, 1.0, 2.0)),
+        ),
+    )
+    assert text_of(stream_screen(scaled)) == golden(
+        """
+plant/flow: 12,000 events, 586 KiB
+written here; telemetry, priority 10, when full: block
+epoch 1, 1 to 16 segments of 500 events/s each
+
+SEGMENT  STATE     KEYS       START   LENGTH  EVENTS  GAPS  EVENTS/S
+0.0      ○ sealed  0.00-1.00      0  600,000  12,000     0
+1.1      ● open    0.00-0.50      0  600,000  12,000     0     1,234
+2.1      ● open    0.50-1.00      0  600,000  12,000     0         0
+
+hub: has all of it
+No gaps.
+"""
+    )
+    assert from_json(StreamSnapshot, json.loads(json.dumps(to_json(scaled)))) == scaled
+
+
 def test_streams_sources_and_uplinks() -> None:
     assert text_of(streams_screen(HUB_NODE)) == golden(
         """
-STREAM             EVENTS     SIZE  GAPS  LAG
-pump-7/plant/flow  12,000  586 KiB     0  mirror of pump-7
-pump-8/plant/flow       5    250 B     0  mirror of pump-8
+STREAM             EVENTS     SIZE  OPEN  GAPS  LAG
+pump-7/plant/flow  12,000  586 KiB     1     0  mirror of pump-7
+pump-8/plant/flow       5    250 B     1     0  mirror of pump-8
 2 streams, 586 KiB
 """
     )

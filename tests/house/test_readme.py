@@ -55,7 +55,10 @@ def test_the_driver_of_the_readme_is_a_driver(tmp_path: Path) -> None:
 
 
 def test_every_configuration_of_the_readme_parses() -> None:
-    assert [sorted(tomllib.loads(text)) for text in blocks("toml")] == [["node", "source", "upstream"], ["hub", "node"]]
+    assert [sorted(tomllib.loads(text)) for text in blocks("toml")] == [
+        ["node", "source", "stream", "upstream"],
+        ["hub", "node"],
+    ]
 
 
 def test_every_path_of_the_readme_is_there() -> None:

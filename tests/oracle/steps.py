@@ -26,10 +26,13 @@ GATEWAY_STEPS = (
     "uplink.failed",
 )
 HUB_STEPS = ("hub.received", "hub.applied", "hub.replied")
+GIVING_UP_STEPS = ("generation.dropping",)
 BULK_STEPS = ("chunk.written", "chunk.synced", "chunk.unlinked", "chunk.unlink_failed")
-NOT_AIMED_AT = ("uplink.hint_skipped", "generation.dropping", *BULK_STEPS)
-"""Steps that only a full or closed store comes to, or one with a bulk stream, which the load has not."""
-ALL_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GATEWAY_STEPS, *HUB_STEPS)
+CAMPAIGN_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GIVING_UP_STEPS, *BULK_STEPS)
+"""Steps of a store alone: `tests.campaign` aims at each."""
+NOT_AIMED_AT = ("uplink.hint_skipped",)
+"""Steps that only a closed store comes to."""
+ALL_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GATEWAY_STEPS, *HUB_STEPS, *GIVING_UP_STEPS, *BULK_STEPS)
 
 STEPS_OF = {
     "gateway": (*STORE_STEPS, *GATEWAY_STEPS, *OPENING_STEPS),

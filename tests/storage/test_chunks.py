@@ -46,6 +46,24 @@ def test_what_is_written_is_read_and_what_is_not_is_told(chunks: ChunkFiles) -> 
     assert chunks.numbers() == [1]
 
 
+def test_an_empty_chunk_that_a_kill_left_behind_is_made_anew_so_that_its_name_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the making of a file and the first byte of it: the name may not be on disk."""
+    with SegmentStore.open(tmp_path) as store:
+        store.create_stream("cam", StreamConfig(kind="bulk"))
+    left = tmp_path / "chunks" / "00000001.chunk"
+    left.parent.mkdir()
+    left.touch()
+    synced: list[Path] = []
+    with SegmentStore.open(tmp_path) as store:
+        assert not left.exists()
+        monkeypatch.setattr("storage.bulk.chunks.sync_directory", synced.append)
+        store.submit([Append("cam", [Frame([b"x"])])]).result()
+    assert left.exists()
+    assert synced == [left.parent]
+
+
 def test_open_files_are_bounded(tmp_path: Path) -> None:
     chunks = ChunkDirectory(tmp_path / "chunks")
     for number in range(3 * MAX_OPEN_FILES):

@@ -10,7 +10,7 @@ from storage import FakeClock, Gap, GapReason, SegmentStore, StreamConfig, commi
 from storage.keys import SegmentKey
 from storage.kv.contract import Batch, Item
 from storage.kv.memory import MemoryTwin
-from storage.mirror.unit import Held
+from storage.mirror.unit import Held, HeldSegment
 from tests.storage.conftest import Reopen
 from tests.storage.test_truncation import fill
 
@@ -287,7 +287,8 @@ def test_an_upstream_that_is_told_of_held_streams_in_the_old_way_gets_a_gap_of_u
         events = fill(store, 5)
         store.truncate("s", events[14].position)
         held = hub.holdings("g").streams["s"]
-        unit = store.next_unit("g", {"s": Held(held.incarnation, held.through, held.length)}, lambda _: True, 10_000)
+        old = Held(held.incarnation, held.through, (HeldSegment(0, 0, held.length),))
+        unit = store.next_unit("g", {"s": old}, lambda _: True, 10_000)
         assert unit is not None
         assert unit.events == 6
         hub.submit_unit(unit).result()

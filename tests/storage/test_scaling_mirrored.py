@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,17 +12,10 @@ from hypothesis import strategies as st
 from storage import Append, Frame, SegmentStore, committer
 from storage.kv.memory import MemoryTwin
 from storage.mirror.unit import Unit
-from storage.model import KeyRange, SegmentInfo
-
-KEYS = [f"pump-{number}" for number in range(8)]
-
-
-def open_segments(store: SegmentStore) -> list[SegmentInfo]:
-    return sorted((s for s in store.stream("s").segments if s.until is None), key=lambda segment: segment.keys.low)
-
-
-def append(store: SegmentStore, key: str, payload: bytes) -> None:
-    store.submit([Append("s", [Frame([payload], key)])]).result()
+from storage.model import KeyRange
+from storage.records import StreamRecord
+from tests.storage.conftest import Reopen
+from tests.storage.scaled import KEYS, append, open_segments
 
 
 def next_unit(gateway: SegmentStore, hub: SegmentStore, max_bytes: int = 1) -> Unit | None:
@@ -166,3 +160,42 @@ def test_what_the_chain_no_longer_tells_the_segments_do(monkeypatch: pytest.Monk
         catalog.node = replace(catalog.node, chain=10_000)
         drain(gateway, hub, 200)
         same(gateway, hub)
+
+
+class NotWalked(dict[str, StreamRecord]):
+    """Streams by name, for whoever asks for one."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all streams are looked at")
+
+    values = keys = items = copy = __iter__  # type: ignore[assignment]
+
+
+def test_what_is_held_of_a_node_is_told_without_a_look_at_the_streams_of_others() -> None:
+    """A thousand gateways at one hub ask after each of their units."""
+    with SegmentStore.in_memory() as hub:
+        for node in ("g", "other"):
+            with SegmentStore.in_memory() as gateway:
+                for name in ("s", "t"):
+                    gateway.create_stream(name)
+                    gateway.submit([Append(name, [Frame([b"x"])])]).result()
+                while (unit := gateway.next_unit(node, hub.holdings(node).streams, lambda _: True, 1)) is not None:
+                    hub.submit_unit(unit).result()
+        hub.create_stream("s")
+        hub._catalog.streams = NotWalked(hub._catalog.streams)
+        assert sorted(hub.holdings("g").streams) == ["s", "t"]
+        assert sorted(hub.holdings("g", ["t", "never"]).streams) == ["t"]
+        assert hub.holdings("nobody").streams == {}
+
+
+def test_what_is_held_of_a_node_is_the_same_after_reopening(reopen: Reopen) -> None:
+    with SegmentStore.in_memory() as gateway:
+        gateway.create_stream("s")
+        append(gateway, "k", b"x")
+        hub = reopen()
+        unit = next_unit(gateway, hub)
+        assert unit is not None
+        hub.submit_unit(unit).result()
+        held = hub.holdings("g")
+        assert [stream.length for stream in held.streams.values()] == [gateway.stream("s").segments[0].length]
+        assert reopen().holdings("g") == held

@@ -222,6 +222,16 @@ def test_a_hub_gets_a_transaction_whole_and_at_the_same_place(
         assert gateway.check().findings == hub.check().findings == []
 
 
+def test_large_transactions_that_are_committed_at_once_go_up_one_by_one() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        opened = [store.begin_transaction(["s"]) for _ in range(3)]
+        for transaction in opened:
+            transaction.append_many([bytes(1 << 20)] * 6).result()
+        receipts = [store.commit_transaction(transaction.id) for transaction in opened]
+        assert len({ticket.result().commit for ticket in receipts}) == 3
+
+
 @pytest.mark.usefixtures("led_to")
 def test_what_a_repair_brings_back_of_ended_transactions_is_nothing(clock: FakeClock) -> None:
     twin = MemoryTwin()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from storage.mirror import taking
-from storage.mirror.unit import Held, Holdings, Unit
+from storage.mirror.unit import Held, HeldSegment, Holdings, Unit
 from sync.fake import Fault, LoopbackUpstream, Schedule
 from tests.sync.kinds import loopback
 from tests.sync.world import World, world_of
@@ -28,7 +28,9 @@ class Hasty(LoopbackUpstream):
     def put(self, unit: Unit) -> Holdings:
         self.receiver.apply(unit)
         held = {
-            part.stream: Held(part.incarnation, part.through, part.entries[-1].start + part.entries[-1].length)
+            part.stream: Held(
+                part.incarnation, part.through, (HeldSegment(0, 0, part.entries[-1].start + part.entries[-1].length),)
+            )
             for part in unit.parts
         }
         return Holdings(unit.store, unit.opening, held, unit.boots_through)

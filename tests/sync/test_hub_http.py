@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import ssl
 import threading
@@ -92,6 +93,29 @@ def test_a_message_for_another_node_than_the_token_is_refused() -> None:
             status, answer, _raw = post(server, path, body, X_Edge_Node="pump-7", Authorization="Bearer seven")
             assert (status, answer["kind"]) == (401, "unauthorized")
         assert store.streams() == []
+
+
+@pytest.mark.long
+def test_the_largest_transaction_goes_up_in_one_unit() -> None:
+    with SegmentStore.in_memory() as gateway, serving() as (server, hub):
+        gateway.create_stream("a")
+        gateway.create_stream("b")
+        with gateway.transaction("a", "b") as transaction:
+            for number in range(15):
+                for stream in ("a", "b"):
+                    transaction.append(random.randbytes(2 << 20), stream=stream).result()
+                    transaction.append(b"%d" % number, stream=stream).result()
+        client = HubUpstream(server.url, deadlines=PATIENT)
+        held = client.handshake(Hello("pump-7", gateway.store_id, gateway.opening)).streams
+        unit = gateway.next_unit("pump-7", held, lambda _: True, 1)
+        assert unit is not None
+        assert unit.size_bytes > 60 << 20
+        client.put(unit)
+        client.close()
+        for stream in ("a", "b"):
+            assert [event.payload for event in hub.read(f"pump-7/{stream}")] == [
+                event.payload for event in gateway.read(stream)
+            ]
 
 
 @pytest.mark.parametrize("authorization", ["Basic c2V2ZW4=", "Bearer", "seven", "Bearer s\xe9ven"])

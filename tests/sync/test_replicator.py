@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from storage.mirror.unit import Held, Holdings
+from storage.mirror.unit import Held, HeldSegment, Holdings
 from sync.replicator import Action, Failure, Handshake, Idle, LinkState, Pace, Put, Replicator, Wait
 
 PACE = Pace()
@@ -18,7 +18,7 @@ NOTHING = Holdings(UUID(int=1), 1, {})
 
 
 def holding(through: int) -> Holdings:
-    return Holdings(UUID(int=1), 1, {"a": Held(UUID(int=2), through, through * 10)})
+    return Holdings(UUID(int=1), 1, {"a": Held(UUID(int=2), through, (HeldSegment(0, 0, through * 10),))})
 
 
 def always(value: float) -> Callable[[], float]:
@@ -63,7 +63,7 @@ def test_confirming_one_stream_keeps_what_is_held_of_the_others() -> None:
     machine = Replicator(always(0.5))
     machine.action(0.0)
     machine.connected(holding(3))
-    other = Held(UUID(int=9), 4, 40)
+    other = Held(UUID(int=9), 4, (HeldSegment(0, 0, 40),))
     machine.confirmed(Holdings(UUID(int=1), 1, {"b": other}))
     assert machine.action(0.0) == Put({**holding(3).streams, "b": other})
 

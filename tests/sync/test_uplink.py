@@ -11,7 +11,7 @@ import pytest
 from storage import SegmentStore
 from storage.clock import FakeClock
 from storage.kv.memory import MemoryTwin
-from storage.mirror.unit import Held, Holdings, Unit
+from storage.mirror.unit import Held, HeldSegment, Holdings, Unit
 from sync.contract import BusyError, Hello, RefusedError, SyncError, UnreachableError
 from sync.fake import LoopbackUpstream
 from sync.hint import Hint, cursor_name, parse_hint
@@ -197,7 +197,7 @@ def test_the_hint_is_written_seldom_and_ends() -> None:
 
 def test_a_hint_of_another_store_or_in_another_format_is_not_believed() -> None:
     bench = Bench()
-    other = Hint(UUID(int=3), 5, {}, {}).to_json()
+    other = Hint(UUID(int=3), 5, {}).to_json()
     for raw in (other, b"{}", b"[]", b"\xff", b'{"store": 5, "confirmed_ns": "x", "streams": []}'):
         bench.store.submit((), cursors={cursor_name("hub"): raw}).result()
         assert bench.new_uplink().status().last_confirmed_ns is None
@@ -288,7 +288,7 @@ def test_a_stream_made_anew_under_an_old_name_is_a_matter_for_a_person() -> None
 
     class Elsewhere(Scripted):
         def handshake(self, hello: Hello) -> Holdings:
-            return Holdings(hello.store, hello.opening, {"plant/flow": Held(UUID(int=5), 1, 10)})
+            return Holdings(hello.store, hello.opening, {"plant/flow": Held(UUID(int=5), 1, (HeldSegment(0, 0, 10),))})
 
     bench.upstream = Elsewhere(Receiver(bench.hub))
     bench.uplink = bench.new_uplink()

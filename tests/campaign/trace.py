@@ -1,0 +1,43 @@
+"""A trace that counts visits of named steps, notes what is synced, and kills its own process at one of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.campaign.power import Synced
+from tests.oracle.steps import CAMPAIGN_STEPS, Hits
+
+
+class Killer:
+    """Where this process is to be killed: at the n-th visit of a step, whichever store it is of."""
+
+    def __init__(self, hits: Hits, aim: tuple[str, int] | None) -> None:
+        self._hits = hits
+        self._step, self._left = aim or ("", 0)
+
+    def visited(self, step: str) -> None:
+        if step not in CAMPAIGN_STEPS:
+            return
+        self._hits.visited(step)
+        if step == self._step:
+            self._left -= 1
+            if self._left == 0:
+                self._hits.killed(step)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class StoreTrace:
+    """The trace of one store of the process."""
+
+    def __init__(self, killer: Killer, store: Path) -> None:
+        self._killer = killer
+        self._synced = Synced(store)
+
+    def __call__(self, step: str, details: dict[str, object]) -> None:
+        if step in ("chunk.synced", "store.opened"):
+            self._synced.note_chunks()
+        if step == "commit.synced":
+            self._synced.note_logs()
+        self._killer.visited(step)

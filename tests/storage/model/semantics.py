@@ -1,0 +1,280 @@
+"""What a store of streams promises, as small as it can be said: no bytes, no blocks, no files, no time.
+
+A *stream* is events under routing keys. Its key space is shared out among its open *segments*; an event is appended to
+the one that its key falls into, behind all that is there, and never moves. A *scale* seals some segments and opens
+others for the very same keys; *sealing* a stream opens none. A sealed segment never grows.
+
+What is appended in one *submission* becomes durable as a whole or not at all, in one *commit*; commits are in order.
+The *order of a stream* is by commit, within a commit by segment, within a segment by place: so that of each key. A
+reader stands somewhere in every segment (`Places`), and is handed what stands behind that, in that order.
+
+*Giving up* moves a segment's start, to the first event of a commit and never into one. Places do not shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from storage.errors import ConditionFailedError, StreamSealedError, WriterNumberGapError
+from storage.model import KeyRange, key_point
+
+
+class Said(NamedTuple):
+    """An event as it was appended. `time_ns` is when, since 1970."""
+
+    key: str
+    payload: bytes
+    time_ns: int
+    writer: str | None = None
+    number: int | None = None
+
+
+class Place(NamedTuple):
+    """An event's place: the segment's number, and which event of that segment it is. The same for ever."""
+
+    segment: int
+    ordinal: int
+
+
+Places = Mapping[int, int]
+"""Where a reader stands: of each segment the index of the event that it is handed next; not named: of the first."""
+
+
+@dataclass
+class Segment:
+    number: int
+    epoch: int
+    keys: KeyRange
+    opened: int
+    """The commit that opened it."""
+    until: int | None = None
+    """The epoch in which it was sealed."""
+    said: list[Said] = field(default_factory=list)
+    commits: list[int] = field(default_factory=list)
+    """Of each event, the commit that made it visible."""
+    start: int = 0
+    """Events before it were given up."""
+
+    def first_of_commit(self, index: int) -> int:
+        """The first event of the commit that event `index` is of; the end is one as well."""
+        if index >= len(self.said):
+            return len(self.said)
+        return self.commits.index(self.commits[index])
+
+
+@dataclass
+class Stream:
+    segments: list[Segment]
+    numbers: dict[str, int] = field(default_factory=dict)
+    """The last number of each writer: they count per stream, across its segments."""
+
+    @property
+    def epoch(self) -> int:
+        return max(max(each.epoch, each.until or 0) for each in self.segments)
+
+    @property
+    def open(self) -> list[Segment]:
+        return [segment for segment in self.segments if segment.until is None]
+
+    def segment_of(self, key: str) -> Segment:
+        """The segment that takes a key now."""
+        for segment in self.open:
+            if key_point(key) in segment.keys:
+                return segment
+        raise StreamSealedError("takes nothing more")
+
+    # reading
+
+    def history(self, places: Places, stop: Places | None = None) -> list[Place]:
+        """All that was ever said behind `places` and before `stop`, given up or not, in the order of the stream."""
+        found = [
+            (commit, Place(segment.number, index))
+            for segment in self.segments
+            for index, commit in enumerate(segment.commits)
+            if places.get(segment.number, 0) <= index and (stop is None or index < stop.get(segment.number, 0))
+        ]
+        return [place for _, place in sorted(found)]
+
+    def live(self, places: Places, stop: Places | None = None) -> list[Place]:
+        """What a reader from `places` up to `stop` is handed: of that, what was not given up."""
+        return [place for place in self.history(places, stop) if place.ordinal >= self.segments[place.segment].start]
+
+    def head(self) -> Places:
+        return {segment.number: segment.start for segment in self.segments}
+
+    def tail(self) -> Places:
+        return {segment.number: len(segment.said) for segment in self.segments}
+
+    def since(self, time_ns: int) -> Places:
+        """In each segment from the first event that was said then."""
+        return {
+            segment.number: next(
+                (i for i, said in enumerate(segment.said) if i >= segment.start and said.time_ns >= time_ns),
+                len(segment.said),
+            )
+            for segment in self.segments
+        }
+
+    def behind(self, commit: int, number: int) -> Places:
+        """In each segment behind what stands up to segment `number` of a commit, in the order of the stream.
+
+        Of a segment opened later nothing; of one whose head was given up, what is left of it behind that.
+        """
+        return {
+            segment.number: 0
+            if segment.opened > commit
+            else max(segment.start, sum((made, segment.number) <= (commit, number) for made in segment.commits))
+            for segment in self.segments
+        }
+
+    def at(self, place: Place) -> Places:
+        """Where a position says that its reader stands: it was handed what stands before it in its segment, and so
+        all that stands before that in the order of the stream.
+
+        At the start of a segment whose head was given up nobody knows any more what was handed out of the others.
+        """
+        segment, before = self.segments[place.segment], place.ordinal - 1
+        if before < segment.start and segment.start:
+            places = self.head()
+        elif before >= 0:
+            places = self.behind(segment.commits[before], segment.number)
+        else:
+            commit = segment.commits[0] if segment.said else segment.opened
+            places = self.behind(commit, segment.number - 1)
+        return {**places, place.segment: place.ordinal}
+
+    # giving up
+
+    def give_up(self, places: Places) -> int:
+        """Give up what stands before `places`, but nothing of a commit that has something behind them. How many."""
+        before = sum(segment.start for segment in self.segments)
+        for segment in self.segments:
+            if (index := places.get(segment.number, 0)) > segment.start:
+                segment.start = max(segment.start, segment.first_of_commit(index))
+        return sum(segment.start for segment in self.segments) - before
+
+
+# what is submitted
+
+
+class Append(NamedTuple):
+    """Events for one stream, under one writer or none, and the length that the segment of the first is to have."""
+
+    stream: str
+    said: Sequence[Said]
+    expected: int | None = None
+
+
+class Appends(NamedTuple):
+    """Appends to one stream or several, and cursors that move with them."""
+
+    appends: Sequence[Append]
+    cursors: Mapping[str, bytes] = {}
+
+
+class Create(NamedTuple):
+    stream: str
+
+
+class Scale(NamedTuple):
+    stream: str
+    sealed: Sequence[int]
+    ranges: Sequence[KeyRange]
+
+
+class Seal(NamedTuple):
+    stream: str
+
+
+class Truncate(NamedTuple):
+    stream: str
+    places: Places
+
+
+Submission = Appends | Create | Scale | Seal | Truncate
+
+
+class Done(NamedTuple):
+    """What a submission came to: of each append where its first stored event stands, None where all of it was there."""
+
+    first: tuple[Place | None, ...] = ()
+    stored: int = 0
+    duplicates: int = 0
+
+
+@dataclass
+class Model:
+    """All that is durable of a store."""
+
+    streams: dict[str, Stream] = field(default_factory=dict)
+    cursors: dict[str, bytes] = field(default_factory=dict)
+
+    def copy(self) -> Model:
+        streams = {
+            name: Stream(
+                [replace(each, said=list(each.said), commits=list(each.commits)) for each in stream.segments],
+                dict(stream.numbers),
+            )
+            for name, stream in self.streams.items()
+        }
+        return Model(streams, dict(self.cursors))
+
+    def take(self, submission: Submission, commit: int) -> Done:
+        """Take a submission whole. Raises, with nothing taken, why it is refused."""
+        after = self.copy()
+        done = after._take(submission, commit)
+        self.streams, self.cursors = after.streams, after.cursors
+        return done
+
+    def _take(self, submission: Submission, commit: int) -> Done:
+        match submission:
+            case Create(name):
+                self.streams.setdefault(name, Stream([Segment(0, 0, KeyRange(), commit)]))
+            case Scale(name, sealed, ranges):
+                self._scale(self.streams[name], sealed, ranges, commit)
+            case Seal(name):
+                stream = self.streams[name]
+                if stream.open:
+                    self._scale(stream, [segment.number for segment in stream.open], [], commit)
+            case Truncate(name, places):
+                self.streams[name].give_up(places)
+            case Appends(appends, cursors):
+                done = [self._append(append, commit) for append in appends]
+                self.cursors.update(cursors)
+                firsts = tuple(first for each in done for first in each.first)
+                return Done(firsts, sum(each.stored for each in done), sum(each.duplicates for each in done))
+        return Done()
+
+    @staticmethod
+    def _scale(stream: Stream, sealed: Sequence[int], ranges: Sequence[KeyRange], commit: int) -> None:
+        """Seal some segments, and open others for the same keys in the next epoch."""
+        epoch = stream.epoch + 1
+        for number in sealed:
+            if stream.segments[number].until is not None:
+                raise ConditionFailedError("not all of the segments to seal are open")
+            stream.segments[number].until = epoch
+        for keys in ranges:
+            stream.segments.append(Segment(len(stream.segments), epoch, keys, commit))
+
+    def _append(self, append: Append, commit: int) -> Done:
+        stream = self.streams[append.stream]
+        if append.expected is not None and len(stream.segment_of(append.said[0].key).said) != append.expected:
+            raise ConditionFailedError("has another length")
+        first: Place | None = None
+        stored = 0
+        for said in append.said:
+            if said.writer is not None and said.number is not None:
+                last = stream.numbers.get(said.writer)
+                if last is not None and said.number > last + 1:
+                    raise WriterNumberGapError("is missing")
+                if last is not None and said.number <= last:
+                    continue
+                stream.numbers[said.writer] = said.number
+            segment = stream.segment_of(said.key)
+            first = first or Place(segment.number, len(segment.said))
+            segment.said.append(said)
+            segment.commits.append(commit)
+            stored += 1
+        return Done((first,), stored, len(append.said) - stored)
