@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
+from storage.bulk.chunks import ChunkDirectory
 from storage.kv.logs import log_files
+from storage.kv.rocks import RocksStore
 
 ZEROS_SHARE = 0.25
 """So often a file that lost all is as long as it was, with zeros in it."""
@@ -80,6 +83,27 @@ class Synced:
         self.note_logs()
         self.note_chunks()
         return lost
+
+
+def watch() -> None:
+    """From now on, whatever the stores of this process sync is written down."""
+    sync_log, sync_chunks, cut_chunk = RocksStore.sync, ChunkDirectory.sync, ChunkDirectory.cut
+
+    def sync(self: RocksStore) -> None:
+        sync_log(self)
+        Synced(self.path.parent).note_logs()
+
+    def sync_some(self: ChunkDirectory, numbers: Iterable[int]) -> None:
+        sync_chunks(self, numbers)
+        Synced(self.path.parent).note_chunks()
+
+    def cut(self: ChunkDirectory, number: int, size_bytes: int) -> None:
+        cut_chunk(self, number, size_bytes)
+        Synced(self.path.parent).note_chunks()
+
+    RocksStore.sync = sync  # type: ignore[method-assign]
+    ChunkDirectory.sync = sync_some  # type: ignore[method-assign]
+    ChunkDirectory.cut = cut  # type: ignore[method-assign]
 
 
 def _tear(file: Path, synced: int, random: Random) -> int:
