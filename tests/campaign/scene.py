@@ -23,7 +23,7 @@ STREAMS = {
     "thin": StreamConfig(when_full="thin", priority=2),
     "cam": StreamConfig(kind="bulk", when_full="drop-oldest", priority=1),
     "film": StreamConfig(kind="bulk", retention=RetentionPolicy(max_bytes=1_000_000)),
-    "aged": StreamConfig(retention=RetentionPolicy(max_age_s=60.0)),
+    "aged": StreamConfig(retention=RetentionPolicy(max_age_s=25.0)),
     "eaten": StreamConfig(retention=RetentionPolicy(consumed=True)),
     "log": StreamConfig(retention=RetentionPolicy(max_bytes=50_000)),
     "dump": StreamConfig(kind="bulk", when_full="drop-oldest", priority=0),

@@ -12,7 +12,7 @@ from tests.campaign.broken import BREAKS
 from tests.length import SOAK
 from tests.oracle.aim import ROOT
 
-KILLS, CUTS = (1000, 300) if SOAK else (40, 15)
+KILLS, CUTS = (1000, 300) if SOAK else (25, 10)
 ENOUGH_KILLS, ENOUGH_CUTS = 200, 60
 """So many at most, until a broken promise is noticed."""
 
