@@ -6,10 +6,12 @@ It is what `edge check` runs and what every crash test ends with.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
 from storage import block
+from storage.boots import Timeline
 from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, CommitRecord, GapRecord
 from storage.entry import head
@@ -70,6 +72,7 @@ def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> Check
         return report
     if catalog.node.store != store:
         report.error("node", f"the tables belong to store {catalog.node.store}, FORMAT names {store}")
+    _check_boots(catalog, report)
     entries = _check_chain(kv, catalog, report)
     for stream in catalog.streams.values():
         report.streams += 1
@@ -84,6 +87,19 @@ def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> Check
                 _SegmentCheck(kv, catalog, stream, layout, store, report, entries).run({})
     _check_chunks(kv, catalog, report)
     return report
+
+
+def _check_boots(catalog: Catalog, report: CheckReport) -> None:
+    """Boots of a store are in an order, and each ran forward."""
+    for store, timeline in catalog.timelines.items():
+        for before, boot in pairwise(timeline.boots):
+            if before.number == boot.number:
+                report.error(f"boots of store {store}", f"{before.id} and {boot.id} are both number {boot.number}")
+        for boot in timeline.boots:
+            if boot.last_ns < boot.first_ns:
+                report.error(
+                    f"boot {boot.id} of store {store}", f"ends at {boot.last_ns} and begins at {boot.first_ns}"
+                )
 
 
 def _check_chunks(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> None:
@@ -184,6 +200,8 @@ class _SegmentCheck:
         self._ordinal: int | None = None
         self._inside: int | None = None
         """The commit of the transaction that has begun, and not ended yet."""
+        self._nobodys: dict[UUID, int] = {}
+        """Boots that nobody knows (any more), and how many events were captured in them."""
 
     def run(self, writers: dict[str, _Last]) -> None:
         record = self._scan.record
@@ -243,6 +261,8 @@ class _SegmentCheck:
         for span in header.writers:
             last = _Last(span.last, at.commit)
             writers[span.writer] = max(last, writers.get(span.writer, last))
+        if self._catalog.timelines.get(header.store, Timeline()).number(header.boot) is None:
+            self._nobodys[header.boot] = self._nobodys.get(header.boot, 0) + events
         self._report.blocks += 1
         self._report.events += events
         self._checksum, self._ordinal = checksum, (at.first_event or 0) + events
@@ -279,5 +299,9 @@ class _SegmentCheck:
             self._report.error(where, f"the table counts {record.events} events, there are {self._ordinal}")
         if self._inside is not None:
             self._report.error(where, f"the transaction of commit {self._inside} does not end")
+        for boot, events in self._nobodys.items():
+            self._report.note(
+                where, f"{events} events of boot {boot}, of which nothing is known: their times are guesses"
+            )
         if gaps != record.gaps:
             self._report.error(where, f"the table counts {record.gaps} gaps, there are {gaps}")

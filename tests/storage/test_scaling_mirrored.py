@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 from storage import Append, Frame, SegmentStore, committer
 from storage.kv.memory import MemoryTwin
 from storage.mirror.unit import Unit
-from storage.model import KeyRange, SegmentInfo
+from storage.model import KeyRange
 from storage.records import StreamRecord
 from tests.storage.conftest import Reopen
-
-KEYS = [f"pump-{number}" for number in range(8)]
-
-
-def open_segments(store: SegmentStore) -> list[SegmentInfo]:
-    return sorted((s for s in store.stream("s").segments if s.until is None), key=lambda segment: segment.keys.low)
-
-
-def append(store: SegmentStore, key: str, payload: bytes) -> None:
-    store.submit([Append("s", [Frame([payload], key)])]).result()
+from tests.storage.scaled import KEYS, append, open_segments
 
 
 def next_unit(gateway: SegmentStore, hub: SegmentStore, max_bytes: int = 1) -> Unit | None:

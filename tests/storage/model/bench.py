@@ -141,6 +141,7 @@ class Bench(RuleBasedStateMachine):
     def come_back(self) -> None:
         self.twin.stalled_writes = self.twin.failing_syncs = 0
         self.store = self.open_store()
+        self.take_up_starts()
         found = next((model for model in self.possible() if self.is_held(model)), None)
         if found is None:
             self.compare()
@@ -150,6 +151,9 @@ class Bench(RuleBasedStateMachine):
         self.overtaking = None
         self.known.forget_but(found)
         self.compare()
+
+    def take_up_starts(self) -> None:
+        """Of what was given up when the power went, see how far that went."""
 
     def possible(self) -> Iterator[Model]:
         yield self.model
@@ -312,9 +316,13 @@ class Bench(RuleBasedStateMachine):
         self.store.close()
         self.settle()
         self.come_back()
+        self.at_the_end()
         report = self.store.check()
         assert report.findings == [], report.findings
         self.store.close()
+
+    def at_the_end(self) -> None:
+        """What else is to be looked at, once."""
 
     def expect_events(self, name: str, events: list[Event], expected: list[Place]) -> None:
         """These events, in this order, each with all that was said, where it always stood."""

@@ -36,7 +36,7 @@ class Reading(Bench):
     """Reads at a moment, StreamCuts that are kept, and readers at the tail."""
 
     def __init__(self) -> None:
-        self.kept: list[Kept] = []
+        self.cuts: list[Kept] = []
         self.tails: list[Tail] = []
         super().__init__()
 
@@ -104,13 +104,13 @@ class Reading(Bench):
                 self.keep(name, self.known.at[name, place], stream.at(place))
 
     def keep(self, name: str, where: str | Position, places: Places) -> None:
-        self.kept.append(Kept(name, str(self.store.cut(name, where)), dict(places)))
-        del self.kept[:-12]
+        self.cuts.append(Kept(name, str(self.store.cut(name, where)), dict(places)))
+        del self.cuts[:-12]
 
     @rule(one=st.integers(0, 20), other=st.integers(0, 20))
     def read_kept_cuts(self, one: int, other: int) -> None:
-        if self.kept:
-            start, stop = self.kept[one % len(self.kept)], self.kept[other % len(self.kept)]
+        if self.cuts:
+            start, stop = self.cuts[one % len(self.cuts)], self.cuts[other % len(self.cuts)]
             self.expect_read(start.stream, StreamCut.parse(start.cut), start.places)
             if start.stream == stop.stream:
                 self.expect_read(start.stream, StreamCut.parse(start.cut), start.places, stop)
@@ -118,8 +118,8 @@ class Reading(Bench):
     @rule(value=st.integers(0, 20))
     @survives
     def truncate_at_a_kept_cut(self, value: int) -> None:
-        if self.kept and value < 10:
-            kept = self.kept[value % len(self.kept)]
+        if self.cuts and value < 10:
+            kept = self.cuts[value % len(self.cuts)]
             cut = StreamCut.parse(kept.cut)
             self.overtake(Truncate(kept.stream, kept.places), lambda: self.store.truncate(kept.stream, cut))
 

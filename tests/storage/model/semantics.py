@@ -118,12 +118,14 @@ class Stream:
         }
 
     def behind(self, commit: int, number: int) -> Places:
-        """In each segment behind what stands up to segment `number` of a commit, in the order of the stream."""
+        """In each segment behind what stands up to segment `number` of a commit, in the order of the stream.
+
+        Of a segment opened later nothing; of one whose head was given up, what is left of it behind that.
+        """
         return {
-            segment.number: max(
-                segment.start,
-                sum((made, segment.number) <= (commit, number) for made in segment.commits),
-            )
+            segment.number: 0
+            if segment.opened > commit
+            else max(segment.start, sum((made, segment.number) <= (commit, number) for made in segment.commits))
             for segment in self.segments
         }
 
