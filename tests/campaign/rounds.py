@@ -19,7 +19,7 @@ from tests.campaign.worker import BROKE, DONE, Spec, run
 from tests.oracle.steps import CAMPAIGN_STEPS, Hits
 
 ROUNDS_PER_STORE = 30
-RANDOM_WITHIN_S = 0.12
+RANDOM_WITHIN_S = 0.2
 """A kill at a random moment comes so long after the verification, at most."""
 AT_RANDOM = "a random moment"
 ROUND_WITHIN_S = 30.0
@@ -33,7 +33,7 @@ MIRRORED_SHARE, FULL_SHARE = 0.35, 0.3
 AIMED_KILLS = 0.65
 """So many of the kills are aimed: some do not come to their step in their round, and then come at its end."""
 AIMED_CUTS = 0.8
-TEARING_STEPS = ("commit.written", "commit.written", "chunk.written", "chunk.synced", "commit.writing")
+TEARING_STEPS = ("commit.written", "commit.written", "chunk.written", "commit.synced")
 """Where power is cut: where something is written and not synced, or just was."""
 
 
@@ -92,8 +92,9 @@ class Report:
 
 
 def run_campaign(
-    kills: int, cuts: int, seed: int, directory: Path, say: Callable[[str], None] = lambda text: None
-) -> Report:
+    kills: int, cuts: int, seed: int, directory: Path, *, broken: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Report:  # fmt: skip
     """Run in `directory`, where the store of a round that failed is kept. Forks: this process must never open a store."""
     report = Report(kills, cuts, seed)
     began_s = time.monotonic()
@@ -106,7 +107,7 @@ def run_campaign(
         report.stores += 1
         count = random.randint(ROUNDS_PER_STORE // 3, ROUNDS_PER_STORE * 5 // 3)
         part, left = left[:count], left[count:]
-        _Life(folder, directory / "hits", hits, random, report).run(part)
+        _Life(folder, directory / "hits", hits, random, report, broken).run(part)
         if report.ok:
             shutil.rmtree(folder)
         say(f"store {report.stores}: {len(left)} rounds left, {time.monotonic() - began_s:.0f} s")
@@ -118,7 +119,10 @@ def run_campaign(
 class _Life:
     """One store, from its making to the last look."""
 
-    def __init__(self, folder: Path, hits_path: Path, hits: Hits, random: Random, report: Report) -> None:
+    def __init__(
+        self, folder: Path, hits_path: Path, hits: Hits, random: Random, report: Report, broken: str | None
+    ) -> None:
+        self._broken = broken
         self._folder = folder
         self._hits_path = hits_path
         self._hits = hits
@@ -154,7 +158,7 @@ class _Life:
         random = self._random
         return Spec(
             self._folder, self._hits_path, random.randrange(1 << 32), aim, random.random() < 0.4,
-            self._rebooted, self._mirrored, self._full, last,
+            self._rebooted, self._mirrored, self._full, last, self._broken,
         )  # fmt: skip
 
     def _round(self, end: str, step: str | None) -> bool:
