@@ -124,7 +124,7 @@ class Stream:
         """
         return {
             segment.number: 0
-            if segment.opened > commit
+            if (segment.opened, segment.number) > (commit, number)
             else max(segment.start, sum((made, segment.number) <= (commit, number) for made in segment.commits))
             for segment in self.segments
         }
