@@ -9,7 +9,7 @@ Constraints
     open segments, and 10,000 in all its life. A transaction holds at most 64 MiB; 1,000 may be open, 10,000 that ended can
     be asked for by id. A generation is rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at
     most that much log. Under a disk limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of
-    32 MiB.
+    32 MiB. Of the newest 10,000 boots of each store it is known where they stand in time.
 
 Files
     `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is
@@ -95,7 +95,8 @@ Commits (`storage.chain`)
     in the hole follows from its neighbours.
 
 Write path
-    1. Producers submit; submissions queue up to a bound.
+    1. Producers submit; submissions queue up to a bound. Events that one writer appends one by one join while they are
+       the newest in the queue.
     2. `commit()` takes what waits, drops what writers' numbers say is stored, refuses gaps in the numbers, packs the
        rest into one block per segment, and builds one batch: commit record, blocks, tables.
     3. The batch is written with `no_slowdown`, then `flush_wal(True)` syncs it (which leaves the interpreter alive).
@@ -130,7 +131,8 @@ Time (`storage.boots`, `storage.seeking`)
     boot. A clock that is not trusted never overrides one that was. A boot that was never trusted is placed between its
     neighbours, those of the same store, and its events are uncertain. A read by time begins at the first event, by offset,
     that was captured since. An opening notes of the boot before it the newest reading that the chain holds. Retention counts
-    how long the machine is known to have run since: no wall clock makes anything expire.
+    how long the machine is known to have run since: no wall clock makes anything expire. Boots that lie before all that is
+    readable are forgotten (`storage.forgetting`).
 
 Opening
     1. FORMAT is checked, the lock taken.

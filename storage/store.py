@@ -14,6 +14,8 @@ from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.frame import check_frame
 from storage.group import Group
+from storage.inspecting import check_directory
+from storage.joining import MAX_EVENTS, Joined
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
@@ -25,6 +27,7 @@ from storage.model import (
     MAX_APPEND_BYTES,
     MAX_EVENT_BYTES,
     Append,
+    Frame,
     KeyRange,
     Position,
     Receipt,
@@ -40,6 +43,7 @@ from storage.readers.access import Groups
 from storage.retention.budget import Sizes, check_limit
 from storage.retention.forecast import Outlook
 from storage.retention.steps import Retention, RetentionReport
+from storage.salvage.scrub import Scrubber
 from storage.scaling import take_scale, take_seal
 from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
@@ -73,19 +77,22 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         self.reader_groups = Groups(self)
         self.reader_group = self.reader_groups.get
         self.store_id = store_id
-        self.recovery = (*(directory.mended if directory else ()), *opened.lines)
+        self.recovery = (*(directory.mended if directory else ()), *opened.salvaged.told)
+        self.salvaged = opened.salvaged
+        self.scrub = Scrubber(kv, opened.catalog, opened.committer, opened.salvaged).step
 
     @classmethod
     def open(
-        cls, path: str | Path, *, clock: Clock | None = None, trace: Trace = no_trace, disk_limit: int | None = None
-    ) -> SegmentStore:
-        """Open for writing; created where missing. `disk_limit` in bytes holds for everything under `path`, at its peak.
+        cls, path: str | Path, *, clock: Clock | None = None, trace: Trace = no_trace, disk_limit: int | None = None,
+        create: bool = True,
+    ) -> SegmentStore:  # fmt: skip
+        """Open for writing; created where missing, if `create`. `disk_limit` in bytes holds for all under `path`, at its peak.
 
         Raises StoreLockedError, StoreFormatError, StoreDamagedError, StoreFullError, StorageError (no permission, a
         limit too small to work in).
         """
         check_limit(disk_limit)
-        directory = StoreDirectory(Path(path))
+        directory = StoreDirectory(Path(path), create=create, mend=True)
         try:
             log_bytes = Sizes.under(disk_limit).log
             kv = RocksStore(directory.db, directory.next_aside(), log_limit_bytes=log_bytes)
@@ -110,15 +117,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
     @staticmethod
     def check_directory(path: str | Path) -> CheckReport:
         """Check a store that is not open, changing nothing. Raises StoreLockedError, StoreFormatError."""
-        directory = StoreDirectory(Path(path), create=False)
-        try:
-            kv = RocksStore(directory.db, directory.path, read_only=True)
-            try:
-                return check(kv, directory.store_id, (*kv.evidence.damage, *kv.evidence.mended))
-            finally:
-                kv.close()
-        finally:
-            directory.close()
+        return check_directory(path)
 
     def close(self) -> None:
         """Make durable what waits, where the disk allows it, and let go of the files."""
@@ -242,6 +241,15 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
             self._retention.admit(stream, size - before)
         return size
 
+    def submit_joined(self, stream: str, first: Frame) -> Joined:
+        """Queue one event of a writer, which those that follow may join while it waits. Raises what `submit` does."""
+        size = self._measure([Append(stream, [first])])
+        # Where a stream is bounded by itself, every event is asked for.
+        most = MAX_EVENTS if self._stream(stream).config.retention.max_bytes is None else 1
+        joined = Joined(self._committer, stream, first, most)
+        self._committer.submit(joined, joined.take, size)
+        return joined
+
     def submit_take(self, take: Take, size_bytes: int, *, brings_bytes: int = 0) -> Ticket:
         """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
         return self._committer.submit(Ticket(self._committer), take, size_bytes, brings_bytes=brings_bytes)
@@ -277,7 +285,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
 
     @property
     def waiting(self) -> int:
-        """Submissions in the queue."""
+        """Appends in the queue."""
         return self._committer.waiting
 
     def keep_time(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from storage.bulk.chunks import ChunkFiles
 from storage.keys import DEFAULT
+from storage.kv.witness_file import WitnessPages
 
 Item = tuple[bytes, bytes]
 
@@ -60,6 +61,10 @@ class KeyValueStore(Protocol):
     @property
     def chunks(self) -> ChunkFiles:
         """The chunk files beside it: one disk, one power cut."""
+
+    @property
+    def witness(self) -> WitnessPages:
+        """The pages of the witness beside it."""
 
     @property
     def evidence(self) -> LogEvidence:

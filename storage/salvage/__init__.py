@@ -2,5 +2,6 @@
 
 `holes`     the commit chain closed again, or begun behind what is missing of it
 `mending`   what is put back, and what follows from it for the tables
+`report`    what was found and done, in words and as exact ranges
 `found`     what damaged files still hold, sorted
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from storage import Position
+from tests.campaign.events import BULK_STREAMS
 from tests.campaign.journal import Did, Retaining, Truncating
 from tests.campaign.scene import NUMBERED, Scene
 
@@ -15,9 +16,17 @@ LATE_NS = 3_000_000_000_000_000_000
 
 
 def truncate(scene: Scene) -> None:
-    """Give up the older part of some segment: up to an event, or to any byte, which is then brought to a commit's start."""
+    """Give up the older part of some segment: up to any byte, which is brought to a commit's start."""
+    _truncate(scene, scene.random.choice([*NUMBERED, "log"]))
+
+
+def truncate_bulk(scene: Scene) -> None:
+    """The same of bulk, whose chunks then go."""
+    _truncate(scene, scene.random.choice(BULK_STREAMS))
+
+
+def _truncate(scene: Scene, stream: str) -> None:
     random = scene.random
-    stream = random.choice([*NUMBERED, "log"])
     segment = random.choice(scene.store.stream(stream).segments)
     if segment.start == segment.length:
         return

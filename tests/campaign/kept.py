@@ -33,6 +33,8 @@ class Kept:
             return
         if now.start < before.start or now.length < before.length:
             self._wrong(segment, 0, f"was [{before.start}, {before.length}), is [{now.start}, {now.length})")
+        if before.sealed and (not now.sealed or now.length != before.length):
+            self._wrong(segment, now.length, f"was sealed at {before.length}, and grew or was opened")
         for position, identity in before.live.items():
             held = now.live.get(position)
             if held == identity:

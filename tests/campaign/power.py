@@ -15,6 +15,9 @@ from random import Random
 
 from storage.kv.logs import log_files
 
+ZEROS_SHARE = 0.25
+"""So often a file that lost all is as long as it was, with zeros in it."""
+
 
 class Synced:
     """What of a store at `path` is synced: kept beside it, in `synced-…` files and as links to chunks."""
@@ -83,7 +86,9 @@ def _tear(file: Path, synced: int, random: Random) -> int:
     size = file.stat().st_size
     if size <= synced:
         return 0
-    kept = random.choice([synced, size, random.randint(synced, size), random.randint(synced, size)])
+    kept = random.choice([synced, random.randint(synced, size - 1), random.randint(synced, size - 1)])
     with file.open("r+b") as handle:
         handle.truncate(kept)
+        if kept == synced and random.random() < ZEROS_SHARE:
+            handle.truncate(size)
     return size - kept

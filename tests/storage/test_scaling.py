@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import Append, Event, FakeClock, Frame, SegmentStore
+from storage import Append, Event, FakeClock, Frame, Receipt, SegmentStore, Ticket
 from storage.errors import ConditionFailedError, StorageError, StreamSealedError
+from storage.group import Group
 from storage.kv.memory import MemoryTwin
 from storage.model import KeyRange, Position, key_point
 from tests.storage.scaled import KEYS, append, merge, open_segments, scaled, split, told
@@ -227,3 +228,40 @@ def test_under_random_scales_each_key_is_read_once_and_in_order(
         assert told([e for e in again.poll(1000) if isinstance(e, Event)]) == written[len(read) :]
     assert told(read) == written
     assert store.check().findings == []
+
+
+def test_check_finds_a_writers_last_number_in_whichever_segment_it_is() -> None:
+    """Keys of a later segment may have been written before those of an earlier one; and given up, or not."""
+    low, high = sorted(KEYS, key=key_point)[:: len(KEYS) - 1]
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        split(store)
+        writer = store.writer("s", "w")
+        writer.append(b"0", high).result()
+        position = writer.append(b"1", low).result().positions[0]
+        assert position is not None
+        assert store.check().findings == []
+        store.truncate("s", position._replace(offset=store.stream("s").segments[1].length))
+        assert [event.number for event in store.read("s")] == [0]
+        assert store.check().findings == []
+
+
+def test_check_finds_a_number_ahead_of_the_events_though_older_ones_were_given_up() -> None:
+    low, high = sorted(KEYS, key=key_point)[:: len(KEYS) - 1]
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        split(store)
+        writer = store.writer("s", "w")
+        for key in (low, high, low):
+            writer.append(b"x", key).result()
+        store.truncate("s", list(store.read("s"))[2].position)
+        assert store.check().findings == []
+
+        def claim_more(group: Group, ticket: Ticket) -> None:
+            group.changes.writers[group.catalog.streams["s"].number, "w"] = 7
+            group.changes.cursors["c"] = b""
+            group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
+
+        store.submit_take(claim_more, 0).result()
+        (finding,) = store.check().findings
+        assert "number 7, the events end at 2" in finding.what
