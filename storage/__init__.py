@@ -95,7 +95,8 @@ Commits (`storage.chain`)
     in the hole follows from its neighbours.
 
 Write path
-    1. Producers submit; submissions queue up to a bound.
+    1. Producers submit; submissions queue up to a bound. Events that one writer appends one by one join while they are
+       the newest in the queue.
     2. `commit()` takes what waits, drops what writers' numbers say is stored, refuses gaps in the numbers, packs the
        rest into one block per segment, and builds one batch: commit record, blocks, tables.
     3. The batch is written with `no_slowdown`, then `flush_wal(True)` syncs it (which leaves the interpreter alive).

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 from uuid import UUID
 
 from storage.bulk.chunks import CHUNK_BYTES
@@ -23,6 +22,7 @@ from storage.errors import (
 )
 from storage.generations import Generations
 from storage.group import Group
+from storage.joining import Joined
 from storage.kv.contract import Batch, KeyValueStore
 from storage.model import Receipt
 from storage.records import NodeRecord
@@ -32,7 +32,7 @@ from storage.trace import Trace
 from storage.witness import Witness
 
 QUEUE_BYTES = 64 << 20
-QUEUE_SUBMISSIONS = 100_000
+QUEUE_APPENDS = 100_000
 GROUP_BYTES = 8 << 20
 """One commit takes about this much; what comes after waits for the next."""
 GENERATION_BYTES = 64 << 20
@@ -53,11 +53,13 @@ def _no_room(missing: int) -> Take | str | None:
     return f"the disk limit is reached: {missing} bytes more are needed"
 
 
-class _Submission(NamedTuple):
+@dataclass(slots=True)
+class _Submission:
     ticket: Ticket
     take: Take
     size_bytes: int
     brings_bytes: int
+    appends: int = 1
 
 
 @dataclass(slots=True)
@@ -88,10 +90,12 @@ class Committer:
         self._last_checksum = 0 if last is None else last.checksum
         self._queue: deque[_Submission] = deque()
         self._queued_bytes = 0
+        self._queued_appends = 0
         self._pending: _Pending | None = None
         self.failed: StorageError | None = None
         self._step = threading.Lock()
-        self._queue_changed = threading.Condition()
+        self._queue_lock = threading.RLock()
+        self._queue_changed = threading.Condition(self._queue_lock)
         self._committed = threading.Condition()
         self._resolved = threading.Condition()
         self.owned = False
@@ -125,20 +129,39 @@ class Committer:
                 self._urgent.append(_Submission(ticket, take, size_bytes, 0))
                 self._queue_changed.notify()
                 return ticket
-            full = self._queued_bytes + size_bytes > QUEUE_BYTES or len(self._queue) >= QUEUE_SUBMISSIONS
-            if full and self._queue:
+            if self._queue and self._is_full(size_bytes):
                 why = f": {self.blocked}" if self.blocked else ""
                 raise StoreBusyError(
-                    f"{len(self._queue)} appends wait to be written{why}. Nothing was taken: try again"
+                    f"{self._queued_appends} appends wait to be written{why}. Nothing was taken: try again"
                 )
             self._queue.append(_Submission(ticket, take, size_bytes, max(size_bytes, brings_bytes)))
             self._queued_bytes += size_bytes
+            self._queued_appends += 1
             self._queue_changed.notify()
         return ticket
 
+    def join(self, joined: Joined, payload: bytes) -> bool:
+        """Let one more event join those that wait. False: they are not the newest in the queue (any more), or it is full."""
+        with self._queue_lock:
+            if not self._queue or self.failed is not None:
+                return False
+            newest = self._queue[-1]
+            if newest.ticket is not joined or self._is_full(len(payload)):
+                return False
+            joined.add(payload)
+            newest.size_bytes += len(payload)
+            newest.brings_bytes += len(payload)
+            newest.appends += 1
+            self._queued_bytes += len(payload)
+            self._queued_appends += 1
+            return True
+
+    def _is_full(self, size_bytes: int) -> bool:
+        return self._queued_bytes + size_bytes > QUEUE_BYTES or self._queued_appends >= QUEUE_APPENDS
+
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return self._queued_appends
 
     @property
     def written_bytes(self) -> int:
@@ -234,7 +257,9 @@ class Committer:
         self._pending = None
         with self._queue_changed:
             self._queue.extendleft(reversed(pending.submissions))
-            self._queued_bytes += sum(submission.size_bytes for submission in pending.submissions)
+            for submission in pending.submissions:
+                self._queued_bytes += submission.size_bytes
+                self._queued_appends += submission.appends
 
     def _build(self) -> _Pending | None:
         if not self._queue and not self._urgent:
@@ -250,6 +275,7 @@ class Committer:
             ):
                 submission = self._queue.popleft()
                 self._queued_bytes -= submission.size_bytes
+                self._queued_appends -= submission.appends
                 size += submission.brings_bytes
                 submissions.append(submission)
         if not submissions:
@@ -388,7 +414,7 @@ class Committer:
             waiting = [*self._urgent, *self._queue]
             self._urgent.clear()
             self._queue.clear()
-            self._queued_bytes = 0
+            self._queued_bytes = self._queued_appends = 0
             self._queue_changed.notify_all()
         for submission in waiting:
             submission.ticket.resolve(error)

@@ -16,6 +16,7 @@ from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.frame import check_frame
 from storage.group import Group
 from storage.inspecting import check_directory
+from storage.joining import MAX_EVENTS, Joined
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
 from storage.kv.rocks import RocksStore
@@ -27,6 +28,7 @@ from storage.model import (
     MAX_APPEND_BYTES,
     MAX_EVENT_BYTES,
     Append,
+    Frame,
     KeyRange,
     Position,
     Receipt,
@@ -249,6 +251,15 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
             self._retention.admit(stream, size - before)
         return size
 
+    def submit_joined(self, stream: str, first: Frame) -> Joined:
+        """Queue one event of a writer, which those that follow may join while it waits. Raises what `submit` does."""
+        size = self._measure([Append(stream, [first])])
+        # Where a stream is bounded by itself, every event is asked for.
+        most = MAX_EVENTS if self._stream(stream).config.retention.max_bytes is None else 1
+        joined = Joined(self._committer, stream, first, most)
+        self._committer.submit(joined, joined.take, size)
+        return joined
+
     def submit_take(self, take: Take, size_bytes: int, *, brings_bytes: int = 0) -> Ticket:
         """Queue a step of a commit, for parts of this package. Raises StoreBusyError or what ended the store."""
         return self._committer.submit(Ticket(self._committer), take, size_bytes, brings_bytes=brings_bytes)
@@ -284,7 +295,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
 
     @property
     def waiting(self) -> int:
-        """Submissions in the queue."""
+        """Appends in the queue."""
         return self._committer.waiting
 
     def keep_time(self) -> bool:

@@ -45,6 +45,15 @@ class Ticket:
 
     def result(self, timeout_s: float | None = None) -> Receipt:
         """Wait until durable. Raises what refused the submission, or TimeoutError: it may still become durable then."""
+        if self._outcome is None:
+            self._wait(timeout_s)
+        if isinstance(self._outcome, BaseException):
+            # Many may raise it: it must not collect where each of them did.
+            raise self._outcome.with_traceback(None)
+        assert self._outcome is not None
+        return self._outcome
+
+    def _wait(self, timeout_s: float | None) -> None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while self._outcome is None:
             if self._store.drive():
@@ -53,15 +62,13 @@ class Ticket:
             if left <= 0:
                 raise TimeoutError("not durable within the time given; it may still become so")
             self._store.wait_for_outcomes(self, left)
-        if isinstance(self._outcome, BaseException):
-            raise self._outcome
-        return self._outcome
 
     def on_done(self, callback: Callable[[Ticket], None]) -> None:
         """Call `callback` once resolved, from the thread that commits (or now, if it is). It must not block."""
         with _callbacks_lock:
             if self._outcome is None:
-                self._callbacks = [*(self._callbacks or ()), callback]
+                self._callbacks = self._callbacks or []
+                self._callbacks.append(callback)
                 return
         callback(self)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import uuid4
 
+from storage.joining import Joined
 from storage.model import Append, Frame, Headers
 from storage.ticket import Ticket
 
@@ -15,6 +16,8 @@ class Submitting(Protocol):
     """What a writer needs of its store."""
 
     def submit(self, appends: Sequence[Append]) -> Ticket: ...
+
+    def submit_joined(self, stream: str, first: Frame) -> Joined: ...
 
     def last_number(self, stream: str, writer_id: str) -> int | None: ...
 
@@ -28,6 +31,7 @@ class Writer:
     def __init__(self, store: Submitting, stream: str, writer_id: str | None = None) -> None:
         self._store = store
         self._lock = threading.Lock()
+        self._waiting: Joined | None = None
         self.stream = stream
         self.writer_id = writer_id if writer_id is not None else uuid4().hex
         last = store.last_number(stream, self.writer_id)
@@ -43,7 +47,16 @@ class Writer:
         headers: Headers = (),
     ) -> Ticket:
         """Append one event. `number` says which it is, where the caller keeps count; else the next one."""
-        return self.append_many([payload], routing_key, number=number, content_type=content_type, headers=headers)
+        with self._lock:
+            place = self.next_number if number is None else number
+            waiting = self._waiting
+            ticket = None if waiting is None else waiting.join(payload, place, routing_key, content_type, headers)
+            if ticket is None:
+                frame = Frame([payload], routing_key, content_type, headers, writer=self.writer_id, number=place)
+                self._waiting = self._store.submit_joined(self.stream, frame)
+                ticket = self._waiting.first()
+            self.next_number = place + 1
+            return ticket
 
     def append_many(
         self,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import statistics
-import sys
 import threading
 import time
 from collections import deque
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.daemon.committer import Committer
-from edge.daemon.run import SWITCH_INTERVAL_S
+from edge.daemon.run import tune_interpreter
 from storage import SegmentStore, StreamConfig, Ticket, Writer
 from tests.bench.figures import Figure, payloads
 
@@ -71,7 +70,7 @@ class Seen:
 
 def figures(folder: Path) -> list[Figure]:
     """All of them. Each run has a store of its own."""
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    tune_interpreter()
     plans = [
         *(Plan("append, 1,000 tickets in flight", _one, 1, 1000, writers) for writers in (1, 4, 16)),
         *(Plan(f"append_many({MANY:,})", _many, MANY, 4, writers) for writers in (1, 4, 16)),
