@@ -23,7 +23,7 @@ RANDOM_WITHIN_S = 0.2
 """A kill at a random moment comes so long after the verification, at most."""
 AT_RANDOM = "a random moment"
 ROUND_WITHIN_S = 30.0
-AIMED_WITHIN_S = 0.7
+AIMED_WITHIN_S = 1.5
 """A process that has not come to its step by then is killed all the same."""
 OPENING_SHARE, OPENING_S = 0.12, 0.06
 """So many of the kills at random come while the store is opened, or read."""
