@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -71,6 +72,10 @@ class KeyValueStore(Protocol):
     @property
     def evidence(self) -> LogEvidence:
         """What was found in the logs when this was opened. Empty where nothing was damaged."""
+
+    @property
+    def hit(self) -> AbstractSet[str]:
+        """Families in which a read met what the engine can't read, since this was opened."""
 
     def evidence_settled(self) -> None:
         """All that the evidence holds is durable in its place: it need not be kept for another opening."""

@@ -404,7 +404,8 @@ def test_a_torn_tail_is_detected_and_cut(tmp_path: Path) -> None:
             append(store, "k", b"%d" % number * 30)
             sizes.append(log_files(live / "db")[-1].stat().st_size)
         events = list(store.read("s"))
-        shutil.copytree(live, tmp_path / "image", ignore=shutil.ignore_patterns("LOCK"))
+        # A tail is torn before its sync: the witness, which is written after it, does not know of it.
+        shutil.copytree(live, tmp_path / "image", ignore=shutil.ignore_patterns("LOCK", "WITNESS"))
     for size in (sizes[10], sizes[10] + 1, sizes[11] - 1, sizes[18] + 9, sizes[18] + 100):
         image = tmp_path / f"torn at {size}"
         shutil.copytree(tmp_path / "image", image)
