@@ -9,7 +9,9 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -41,12 +43,10 @@ TEARING_STEPS = ("commit.written", "commit.written", "chunk.written", "commit.sy
 class Report:
     """What a campaign did, and what came of it. `problems` is empty where every promise was kept."""
 
-    kills: int
-    cuts: int
     seed: int
     killed_at: Counter[str] = field(default_factory=Counter)
     cut_at: Counter[str] = field(default_factory=Counter)
-    visits: dict[str, int] = field(default_factory=dict)
+    visits: Counter[str] = field(default_factory=Counter)
     turns: list[str] = field(default_factory=list)
     """The steps that kills are aimed at next, from behind."""
     missed: Counter[str] = field(default_factory=Counter)
@@ -58,6 +58,22 @@ class Report:
     operations: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     duration_s: float = 0.0
+
+    def add(self, other: Report) -> None:
+        """Count what another process did as well."""
+        for mine, theirs in (
+            (self.killed_at, other.killed_at),
+            (self.cut_at, other.cut_at),
+            (self.visits, other.visits),
+            (self.missed, other.missed),
+            (self.operations, other.operations),
+        ):
+            mine.update(theirs)
+        self.untorn += other.untorn
+        self.torn_bytes += other.torn_bytes
+        self.verifications += other.verifications
+        self.stores += other.stores
+        self.problems += other.problems
 
     @property
     def never_hit(self) -> list[str]:
@@ -79,7 +95,7 @@ class Report:
             f"{'STEP':24}{'KILLS':>7}{'CUTS':>7}{'VISITS':>9}",
         ]
         for step in (*CAMPAIGN_STEPS, AT_RANDOM):
-            lines.append(f"{step:24}{self.killed_at[step]:7}{self.cut_at[step]:7}{self.visits.get(step, 0):9}")
+            lines.append(f"{step:24}{self.killed_at[step]:7}{self.cut_at[step]:7}{self.visits[step]:9}")
         lines += [""]
         if self.missed:
             lines += [f"not reached in their rounds: {dict(self.missed)}", ""]
@@ -92,13 +108,34 @@ class Report:
 
 
 def run_campaign(
-    kills: int, cuts: int, seed: int, directory: Path, *, broken: str | None = None,
+    kills: int, cuts: int, seed: int, directory: Path, *, jobs: int = 1, broken: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Report:  # fmt: skip
-    """Run in `directory`, where the store of a round that failed is kept. Forks: this process must never open a store."""
-    report = Report(kills, cuts, seed)
+    """Run in `directory`, where the store of a round that failed is kept; `jobs` processes side by side, each its share.
+
+    Forks: this process must never open a store.
+    """
     began_s = time.monotonic()
+    report = Report(seed)
+    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
+        shares = [
+            pool.submit(
+                _run_share, (kills + job) // jobs, (cuts + job) // jobs, seed * 1000 + job, directory / f"{job}", broken, say
+            )
+            for job in range(jobs)
+        ]  # fmt: skip
+        for share in shares:
+            report.add(share.result())
+    report.duration_s = time.monotonic() - began_s
+    return report
+
+
+def _run_share(
+    kills: int, cuts: int, seed: int, directory: Path, broken: str | None, say: Callable[[str], None]
+) -> Report:
+    report = Report(seed)
     random = Random(seed)
+    directory.mkdir(parents=True)
     hits = Hits(directory / "hits")
     left = random.sample(["kill"] * kills + ["cut"] * cuts, kills + cuts)
     while left and report.ok:
@@ -110,9 +147,8 @@ def run_campaign(
         _Life(folder, directory / "hits", hits, random, report, broken).run(part)
         if report.ok:
             shutil.rmtree(folder)
-        say(f"store {report.stores}: {len(left)} rounds left, {time.monotonic() - began_s:.0f} s")
-    report.visits = {step: hits.visits(step) for step in CAMPAIGN_STEPS}
-    report.duration_s = time.monotonic() - began_s
+        say(f"{directory.name}: store {report.stores} done, {len(left)} rounds left")
+    report.visits = Counter({step: hits.visits(step) for step in CAMPAIGN_STEPS})
     return report
 
 
