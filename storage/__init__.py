@@ -157,7 +157,8 @@ Opening
        power cut the witness may be older, and 2**20 numbers are passed over.
     8. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
        the record was lost and is made again; anything else is cut off, a file of nothing else unlinked. A chunk that is
-       missing or shorter than its record is told with the range lost, and gets nothing more; gap records take the place of its pointers.
+       missing or shorter than its record is told with the range lost, and gets nothing more; gap records take the place
+       of its pointers.
     9. The next opening number is committed.
 """
 
