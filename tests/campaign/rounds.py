@@ -17,6 +17,7 @@ from random import Random
 
 from tests.campaign.model import Model
 from tests.campaign.power import Synced
+from tests.campaign.scene import DISK_LIMIT
 from tests.campaign.worker import BROKE, DONE, Spec, run
 from tests.oracle.steps import CAMPAIGN_STEPS, Hits
 
@@ -54,6 +55,7 @@ class Report:
     untorn: int = 0
     """Power cuts that came when all was synced: they are not counted."""
     verifications: int = 0
+    peak_bytes: int = 0
     stores: int = 0
     operations: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -73,6 +75,7 @@ class Report:
         self.torn_bytes += other.torn_bytes
         self.verifications += other.verifications
         self.stores += other.stores
+        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
         self.problems += other.problems
 
     @property
@@ -102,6 +105,7 @@ class Report:
         lines += [f"{'OPERATION':44}{'DONE':>9}"]
         lines += [f"{name:44}{count:9}" for name, count in sorted(self.operations.items())]
         lines += ["", f"{self.verifications} verifications, each with a check of the store"]
+        lines += [f"at most {self.peak_bytes} bytes were on disk, the limit was {DISK_LIMIT}"]
         lines += [f"PROBLEM {problem}" for problem in self.problems]
         lines += ["ok" if self.ok else "FAILED"]
         return "\n".join(lines)
@@ -179,6 +183,8 @@ class _Life:
         self._round("last", None)
         model = Model.load(self._folder / "model")
         self._report.operations += model.done
+        self._report.operations.update({f"(events given up: {reason})": n for reason, n in model.given_up.items()})
+        self._report.peak_bytes = max(self._report.peak_bytes, model.peak_bytes)
 
     def _next_step(self, end: str) -> str | None:
         """Which step is aimed at: each in its turn, those that were missed once more."""
