@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from drivers.contract import (
@@ -32,8 +32,15 @@ def check_size(delivery: Delivery) -> None:
         raise DriverError(f"a cursor of {len(delivery.cursor)} bytes: at most {MAX_CURSOR_BYTES}")
 
 
-def within_limits(delivery: Delivery) -> tuple[Delivery, list[str]]:
-    """`delivery` without the events that no store takes, and one line for each of these."""
+def _of_any_stream(stream: str) -> int:
+    return MAX_EVENT_BYTES
+
+
+def within_limits(delivery: Delivery, most_bytes: Callable[[str], int] = _of_any_stream) -> tuple[Delivery, list[str]]:
+    """`delivery` without the events that no store takes, and one line for each of these.
+
+    `most_bytes` says how large an event of a stream may be.
+    """
     refused: list[str] = []
     appends = []
     for append in delivery.appends:
@@ -42,7 +49,11 @@ def within_limits(delivery: Delivery) -> tuple[Delivery, list[str]]:
         except InvalidNameError as error:
             refused += [str(error)] * sum(len(frame.payloads) for frame in append.frames)
             continue
-        frames = [kept for frame in append.frames if (kept := _frame_within_limits(append.stream, frame, refused))]
+        frames = [
+            kept
+            for frame in append.frames
+            if (kept := _frame_within_limits(append.stream, frame, most_bytes(append.stream), refused))
+        ]
         if frames:
             appends.append(
                 append if len(frames) == len(append.frames) and not refused else append._replace(frames=frames)
@@ -52,18 +63,18 @@ def within_limits(delivery: Delivery) -> tuple[Delivery, list[str]]:
     return replace(delivery, appends=appends), refused
 
 
-def _frame_within_limits(stream: str, frame: Frame, refused: list[str]) -> Frame | None:
+def _frame_within_limits(stream: str, frame: Frame, most_bytes: int, refused: list[str]) -> Frame | None:
     wrong = _wrong_label(frame)
     if wrong is not None:
         refused += [f"an event for {stream} with {wrong}"] * len(frame.payloads)
         return None
-    if max(map(len, frame.payloads), default=0) <= MAX_EVENT_BYTES:
+    if max(map(len, frame.payloads), default=0) <= most_bytes:
         return frame if frame.payloads else None
-    kept = [index for index, payload in enumerate(frame.payloads) if len(payload) <= MAX_EVENT_BYTES]
+    kept = [index for index, payload in enumerate(frame.payloads) if len(payload) <= most_bytes]
     refused += [
-        f"an event of {len(payload)} bytes for {stream}: at most {MAX_EVENT_BYTES}"
+        f"an event of {len(payload)} bytes for {stream}: at most {most_bytes}"
         for payload in frame.payloads
-        if len(payload) > MAX_EVENT_BYTES
+        if len(payload) > most_bytes
     ]
     if not kept:
         return None
@@ -122,6 +133,7 @@ def _alike(one: Frame, other: Frame) -> bool:
         and one.headers == other.headers
         and one.writer is None
         and other.writer is None
+        and not other.key_frame
         and (one.captured_ns is None) == (other.captured_ns is None)
     )
 

@@ -1,7 +1,8 @@
 """The way from a driver to the store: gather, submit, and tell in order what has become durable.
 
 Limits
-    16 submissions not durable. A group is submitted at 4 MiB or 1,000 deliveries at the latest. 16 MiB and 10,000
+    16 submissions not durable. A group is submitted at 4 MiB or 1,000 deliveries at the latest, or when the first of it has
+    waited for `commit_interval_s`, or for as long as the bulk streams say that it is for. 16 MiB and 10,000
     deliveries gathered, above which `take` refuses. 1,000 streams made by one source.
 """
 
@@ -16,7 +17,7 @@ from drivers.batch import merged, within_limits
 from drivers.contract import Delivery, Driver, SourceSettings
 from storage.clock import Clock
 from storage.errors import StorageError, StoreBusyError, StoreClosedError, StoreFailedError, StoreFullError
-from storage.model import Append, StreamConfig
+from storage.model import BULK, MAX_APPEND_BYTES, MAX_EVENT_BYTES, Append, StreamConfig
 from storage.ticket import Ticket
 from storage.trace import Trace
 
@@ -92,7 +93,7 @@ class Outbox:
         self._wake = wake
         self._gathered: deque[Taken] = deque()
         self._gathered_bytes = 0
-        self._gathered_since_ns = 0
+        self._due_ns = 0
         self._submissions: deque[_Submission] = deque()
         self._oldest_ns: int | None = None
         self._pause_until_ns = 0
@@ -126,23 +127,31 @@ class Outbox:
 
     def due_in_s(self) -> float:
         """How long until what is gathered has to be submitted."""
-        due_ns = self._gathered_since_ns + int(self._settings.commit_interval_s * 1e9)
-        return max(0.0, (due_ns - self._clock.boot_ns()) / 1e9)
+        return max(0.0, (self._due_ns - self._clock.boot_ns()) / 1e9)
+
+    def _interval_s(self, delivery: Delivery) -> float:
+        """How long a delivery may wait for others: as long as its bulk streams say, where it is for such alone."""
+        intervals = [self._stream_config(append.stream).durable_every_s for append in delivery.appends]
+        return min(intervals, default=0.0) or self._settings.commit_interval_s
 
     def take(self, delivery: Delivery, driver: Driver) -> bool:
         """Gather `delivery`. False, and it is not taken, where the limit is reached."""
-        delivery, refused = within_limits(delivery)
+        delivery, refused = within_limits(delivery, self._most_bytes)
         self._refuse(refused)
         size_bytes = delivery.size_bytes
         crowded = self._gathered_bytes + size_bytes > MAX_GATHERED_BYTES
         if self._gathered and (crowded or len(self._gathered) >= MAX_GATHERED_DELIVERIES):
             return False
-        if not self._gathered:
-            self._gathered_since_ns = self._clock.boot_ns()
+        due_ns = self._clock.boot_ns() + int(self._interval_s(delivery) * 1e9)
+        self._due_ns = min(self._due_ns, due_ns) if self._gathered else due_ns
         self._gathered.append(Taken(delivery, driver, size_bytes))
         self._gathered_bytes += size_bytes
         self.waiting_events += delivery.events
         return True
+
+    def _most_bytes(self, stream: str) -> int:
+        """The largest event that a stream takes."""
+        return MAX_APPEND_BYTES if self._stream_config(stream).kind == BULK else MAX_EVENT_BYTES
 
     def lose(self, delivery: Delivery) -> None:
         """Count what could not be taken."""

@@ -8,7 +8,7 @@ A step
     2. What was gathered and is due is submitted, with its cursor (`drivers.outbox`).
     3. The driver is polled, unless the store has enough of its deliveries. A memoryless driver is polled even then, and
        what does not fit is counted as lost.
-    4. What came in is gathered, for `commit_interval_s` where that is set, and submitted when due.
+    4. What came in is gathered, for `commit_interval_s` or as long as a bulk stream says, and submitted when due.
 
 A driver is opened again only when every submission of the one before has an answer, so that the cursor it is given
 covers all that will ever be on disk of it. What was gathered and not submitted is dropped then, unless the driver is

@@ -157,7 +157,7 @@ class ScalingSnapshot:
 class StreamSnapshot:
     """A stream on disk now. `origin` is the node that it is mirrored from, None for our own.
 
-    `epoch` counts its scales.
+    `epoch` counts its scales. `durable_every_s` is 0 but for bulk streams.
     """
 
     name: str
@@ -168,6 +168,7 @@ class StreamSnapshot:
     events: int = 0
     bytes: int = 0
     epoch: int = 0
+    durable_every_s: float = 0.0
     scaling: ScalingSnapshot = ScalingSnapshot()
     segments: tuple[SegmentSnapshot, ...] = ()
     gaps: tuple[GapSnapshot, ...] = ()

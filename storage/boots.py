@@ -3,6 +3,7 @@
 A boot clock only runs forward, and compares only within its boot. Of each boot a store remembers its place in order, the
 span of readings in which it wrote, and the offset from its clock to wall time: as a trusted clock gave it, however late
 in the boot, or else as the machine believed. Boots of one store are each other's neighbours, those of another are not.
+Those that nothing needs any more are forgotten (`storage.forgetting`).
 
 A boot whose clock was trusted stands where that clock says. One whose clock never was is placed, and is uncertain:
 

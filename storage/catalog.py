@@ -45,6 +45,7 @@ class Changes:
     forgotten: list[tuple[int, str]] = field(default_factory=list)
     cursors: dict[str, bytes] = field(default_factory=dict)
     boots: dict[tuple[UUID, UUID], Boot] = field(default_factory=dict)
+    gone_boots: list[tuple[UUID, UUID]] = field(default_factory=list)
     mirrors: dict[str, MirrorRecord] = field(default_factory=dict)
     throughs: dict[int, int] = field(default_factory=dict)
     families: dict[str, FamilyRecord] = field(default_factory=dict)
@@ -94,6 +95,8 @@ class Changes:
             yield keys.family(family.name)
         for segment, generation in self.gone_starts:
             yield keys.segment_start(segment, generation)
+        for store, boot_id in self.gone_boots:
+            yield keys.boot(store, boot_id)
         for number in self.gone_chunks:
             yield keys.chunk(number)
         for transaction in self.gone_transactions:
@@ -198,9 +201,7 @@ class Catalog:
             of_stream.pop(writer, None)
             of_stream[writer] = last
         self.cursors.update(changes.cursors)
-        for store in {boot.store for boot in changes.boots.values()}:
-            changed = [boot for boot in changes.boots.values() if boot.store == store]
-            self.timelines[store] = self.timelines.get(store, Timeline()).with_boots(changed)
+        self._apply_boots(changes)
         self.mirrors.update(changes.mirrors)
         self.throughs.update(changes.throughs)
         self.families = {**self.families, **changes.families}
@@ -215,6 +216,13 @@ class Catalog:
         if changes.node is not None:
             self.node = changes.node
             self.newest_chunk = max(self.newest_chunk, changes.node.chunk)
+
+    def _apply_boots(self, changes: Changes) -> None:
+        gone = set(changes.gone_boots)
+        for store in {*(boot.store for boot in changes.boots.values()), *(store for store, _ in gone)}:
+            changed = [boot for at, boot in changes.boots.items() if boot.store == store and at not in gone]
+            known = [boot for boot in self.timelines.get(store, Timeline()).boots if (store, boot.id) not in gone]
+            self.timelines[store] = Timeline(known).with_boots(changed)
 
     def _apply_chunks(self, changes: Changes) -> None:
         for number, chunk in changes.chunks.items():

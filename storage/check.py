@@ -6,9 +6,12 @@ It is what `edge check` runs and what every crash test ends with.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
 from uuid import UUID
 
 from storage import block
+from storage.boots import Timeline
 from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, CommitRecord, GapRecord
 from storage.entry import head
@@ -69,13 +72,14 @@ def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> Check
         return report
     if catalog.node.store != store:
         report.error("node", f"the tables belong to store {catalog.node.store}, FORMAT names {store}")
+    _check_boots(catalog, report)
     entries = _check_chain(kv, catalog, report)
     for stream in catalog.streams.values():
         report.streams += 1
-        writers: dict[str, int] = {}
+        writers: dict[str, _Last] = {}
         for layout in stream.layout:
             _SegmentCheck(kv, catalog, stream, layout, store, report, entries).run(writers)
-        _check_writers(catalog, stream, writers, report)
+        _check_writers(kv, catalog, stream, writers, report)
     for transaction in catalog.open_transactions.values():
         for shadow in transaction.shadows:
             stream = shadow_stream(catalog.by_number[shadow.stream], shadow)
@@ -83,6 +87,19 @@ def check(kv: KeyValueStore, store: UUID, damage: tuple[str, ...] = ()) -> Check
                 _SegmentCheck(kv, catalog, stream, layout, store, report, entries).run({})
     _check_chunks(kv, catalog, report)
     return report
+
+
+def _check_boots(catalog: Catalog, report: CheckReport) -> None:
+    """Boots of a store are in an order, and each ran forward."""
+    for store, timeline in catalog.timelines.items():
+        for before, boot in pairwise(timeline.boots):
+            if before.number == boot.number:
+                report.error(f"boots of store {store}", f"{before.id} and {boot.id} are both number {boot.number}")
+        for boot in timeline.boots:
+            if boot.last_ns < boot.first_ns:
+                report.error(
+                    f"boot {boot.id} of store {store}", f"ends at {boot.last_ns} and begins at {boot.first_ns}"
+                )
 
 
 def _check_chunks(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> None:
@@ -128,17 +145,39 @@ def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> di
     return entries
 
 
-def _check_writers(catalog: Catalog, stream: StreamRecord, found: dict[str, int], report: CheckReport) -> None:
-    """A number may only be ahead of the events where some of them are gone."""
+class _Last(NamedTuple):
+    """The highest number of a writer among the events that are there, and the commit that wrote it."""
+
+    number: int
+    commit: int
+
+
+def _check_writers(
+    kv: KeyValueStore, catalog: Catalog, stream: StreamRecord, found: dict[str, _Last], report: CheckReport
+) -> None:
+    """A number may only be ahead of the events where some of them are gone, or were given up since."""
     table = catalog.writers.get(stream.number, {})
-    records = [catalog.segments.get(stream.key(layout), SegmentRecord()) for layout in stream.layout]
-    # Of several segments any may have lost its end to a truncation: a segment alone begins before its writers' last events.
-    gone = any(record.gaps for record in records) or (len(records) > 1 and any(record.start for record in records))
+    scans = [SegmentScan(kv, catalog, stream.key(layout)) for layout in stream.layout]
+    gaps = sum(scan.record.gaps for scan in scans)
+    given_up = max(map(_given_up_through, scans), default=0)
     for writer, last in found.items():
-        if writer in table and (table[writer] < last or (table[writer] > last and not gone)):
-            report.error(
-                f"{stream.name}, writer {writer}", f"the table says number {table[writer]}, the events end at {last}"
-            )
+        if writer not in table or table[writer] == last.number:
+            continue
+        if table[writer] < last.number or not (gaps or given_up >= last.commit):
+            where = f"{stream.name}, writer {writer}"
+            report.error(where, f"the table says number {table[writer]}, the events end at {last.number}")
+
+
+def _given_up_through(scan: SegmentScan) -> int:
+    """The newest commit that may have written something that a segment has given up, 0 where it gave up nothing."""
+    record = scan.record
+    if record.start == 0:
+        return 0
+    found = scan.entry_at(record.start) if record.start < record.length else None
+    try:
+        return record.last_commit if found is None else head(found[1]).commit - 1
+    except DamagedBlockError:
+        return record.last_commit
 
 
 class _SegmentCheck:
@@ -161,8 +200,10 @@ class _SegmentCheck:
         self._ordinal: int | None = None
         self._inside: int | None = None
         """The commit of the transaction that has begun, and not ended yet."""
+        self._nobodys: dict[UUID, int] = {}
+        """Boots that nobody knows (any more), and how many events were captured in them."""
 
-    def run(self, writers: dict[str, int]) -> None:
+    def run(self, writers: dict[str, _Last]) -> None:
         record = self._scan.record
         self._offset = record.start
         if record.start == 0:
@@ -184,7 +225,7 @@ class _SegmentCheck:
     def _where(self, start: int, end: int) -> str:
         return f"{self._stream.name}/{self._key.segment}.{self._key.epoch} bytes {start} to {end}"
 
-    def _entry(self, start: int, raw: bytes, writers: dict[str, int]) -> int:
+    def _entry(self, start: int, raw: bytes, writers: dict[str, _Last]) -> int:
         """Check one entry; its length in offsets."""
         try:
             if raw[:4] == GAP_MAGIC:
@@ -218,7 +259,10 @@ class _SegmentCheck:
             self._report.error(where, f"holds {events} events, its header says {header.events}")
         self._in_chunk(where, start, raw)
         for span in header.writers:
-            writers[span.writer] = max(writers.get(span.writer, -1), span.last)
+            last = _Last(span.last, at.commit)
+            writers[span.writer] = max(last, writers.get(span.writer, last))
+        if self._catalog.timelines.get(header.store, Timeline()).number(header.boot) is None:
+            self._nobodys[header.boot] = self._nobodys.get(header.boot, 0) + events
         self._report.blocks += 1
         self._report.events += events
         self._checksum, self._ordinal = checksum, (at.first_event or 0) + events
@@ -255,5 +299,9 @@ class _SegmentCheck:
             self._report.error(where, f"the table counts {record.events} events, there are {self._ordinal}")
         if self._inside is not None:
             self._report.error(where, f"the transaction of commit {self._inside} does not end")
+        for boot, events in self._nobodys.items():
+            self._report.note(
+                where, f"{events} events of boot {boot}, of which nothing is known: their times are guesses"
+            )
         if gaps != record.gaps:
             self._report.error(where, f"the table counts {record.gaps} gaps, there are {gaps}")

@@ -29,6 +29,7 @@ from storage.records import NodeRecord
 from storage.retention.budget import DiskBudget, Sizes
 from storage.ticket import Ticket
 from storage.trace import Trace
+from storage.witness import Witness
 
 QUEUE_BYTES = 64 << 20
 QUEUE_APPENDS = 100_000
@@ -105,7 +106,10 @@ class Committer:
         self._urgent: deque[_Submission] = deque()
         self.generations = Generations(kv, catalog)
         self._settling: deque[tuple[int, int]] = deque()
+        self._witness = Witness(kv.witness, store, clock.boot_id)
         self._written_bytes = 0
+        """Through the engine's log."""
+        self._bulk_bytes = 0
 
     # producers
 
@@ -161,8 +165,8 @@ class Committer:
 
     @property
     def written_bytes(self) -> int:
-        """Bytes of all commits since the store was opened."""
-        return self._written_bytes
+        """Bytes of all commits since the store was opened, and of what they put into chunks."""
+        return self._written_bytes + self._bulk_bytes
 
     def wait_for_work(self, timeout_s: float) -> bool:
         """Wait until something is queued. While commits are blocked, wait the whole time: trying again soon is no use."""
@@ -361,8 +365,10 @@ class Committer:
         if not self._settling or self._written_bytes + size - self._settling[-1][1] >= self._settled_bytes // 16:
             self._settling.append((record.number, self._written_bytes))
         self._written_bytes += size
+        self._bulk_bytes += group.bulk.size_bytes
         if group.changes.node is not None:
             self.opening = group.changes.node.opening
+        self._witness.note(self.opening, record.number, group.changes.segments)
         with self._committed:
             self.last_commit = record.number
             self._committed.notify_all()
@@ -388,6 +394,8 @@ class Committer:
     def close(self) -> None:
         """Refuse what still waits. Nothing that was acknowledged depends on it."""
         with self._step:
+            if self._pending is None:
+                self._witness.close()
             self._fail(StoreClosedError("the store was closed before this was on disk"))
 
     def _fail(self, error: StorageError) -> None:

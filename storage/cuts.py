@@ -109,26 +109,28 @@ class Cuts:
             if layout in named:
                 if layout.open or named[layout].offset < scan.record.length:
                     places[scan.key] = named[layout]
-            elif any(layout.epoch > other.epoch and layout.keys.overlaps(other.keys) for other in named):
+            elif any(_precedes(other, layout) for other in named):
                 places[scan.key] = Position(layout.segment, layout.epoch, 0)
         return places
 
     def cut(self, places: Places) -> StreamCut:
-        """The same as a StreamCut: of what follows a segment that is not read to its end, nothing need be said."""
+        """The same as a StreamCut: of what follows a segment that is not read to its end, nothing need be said.
+
+        Where a part of the key space is read on in a segment that waits for others, the one before it is named, at its end.
+        """
         ahead = [layout for layout in self._stream.layout if self._stream.key(layout) in places]
-        frontier = [
-            layout
-            for layout in ahead
-            if not any(other.epoch < layout.epoch and other.keys.overlaps(layout.keys) for other in ahead)
-        ]
-        positions = [places[self._stream.key(layout)] for layout in frontier]
-        for layout in reversed(self._stream.layout):
-            missing = _unshared([part.keys for part in frontier])
-            if layout in ahead or not any(layout.keys.overlaps(keys) for keys in missing):
-                continue
-            if not any(layout.keys.overlaps(part.keys) for part in frontier):
-                frontier.append(layout)
-                positions.append(Position(layout.segment, layout.epoch, self.scan(layout).record.length))
+        frontier = [layout for layout in ahead if not any(_precedes(other, layout) for other in ahead)]
+        while missing := _unshared([part.keys for part in frontier]):
+            read = next(
+                layout
+                for layout in reversed(self._stream.layout)
+                if layout not in ahead
+                and any(layout.keys.overlaps(keys) for keys in missing)
+                and not any(_precedes(part, layout) for part in frontier)
+            )
+            frontier = [part for part in frontier if not part.keys.overlaps(read.keys)] + [read]
+        ends = (Position(part.segment, part.epoch, self.scan(part).record.length) for part in frontier)
+        positions = (places.get(self._stream.key(part), end) for part, end in zip(frontier, ends, strict=True))
         return StreamCut(tuple(sorted(positions)))
 
     def first(self, places: Places) -> Position:
@@ -161,7 +163,7 @@ class Cuts:
             scan = self.scan(layout)
             wanted = commit + 1 if place < index else commit
             record = scan.record
-            if layout.opened > commit:
+            if layout.opened >= wanted:
                 offsets.append((layout, 0))
             else:
                 commits = _Commits(partial(self._commit, scan), record.length)
@@ -204,6 +206,10 @@ class _Commits:
 
     def __getitem__(self, offset: int) -> int:
         return self._commit_at(offset)
+
+
+def _precedes(one: SegmentLayout, other: SegmentLayout) -> bool:
+    return one.epoch < other.epoch and one.keys.overlaps(other.keys)
 
 
 def _unshared(ranges: Iterable[KeyRange]) -> list[KeyRange]:

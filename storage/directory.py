@@ -24,8 +24,11 @@ class _NewerFormatError(StoreFormatError):
 class StoreDirectory:
     """`path`, locked. `store_id` is the UUID that was made with it."""
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
-        """Lock it; made where missing, if `create`. Raises StoreFormatError, StoreLockedError, StorageError (no permission)."""
+    def __init__(self, path: Path, *, create: bool = True, mend: bool = False) -> None:
+        """Lock it; made where missing, if `create`; set right, if `mend`.
+
+        Raises StoreFormatError, StoreLockedError, StorageError (no permission).
+        """
         self.path = path
         try:
             if create:
@@ -35,7 +38,7 @@ class StoreDirectory:
             known = read_format(path)
             self._lock = self._take_lock()
             self.store_id = known or self._create()
-            self.mended = self._mend_format() if create else ()
+            self.mended = self._mend_format() if mend else ()
             """What was set right in the directory's own files, one line each."""
             if create:
                 # The engine syncs the names in its own directory only, and what a process made that was killed before
@@ -73,7 +76,7 @@ class StoreDirectory:
         return total
 
     def next_aside(self) -> Path:
-        """Where damaged logs of this opening go. The oldest are dropped when there are more than two."""
+        """Where damaged files of this opening go. The oldest are dropped when there are more than two."""
         root = self.path / "aside"
         numbers = sorted(int(entry.name) for entry in root.glob("[0-9]*")) if root.exists() else []
         for number in numbers[: -(_ASIDE_KEPT - 1)]:
@@ -106,6 +109,14 @@ class StoreDirectory:
             self._write_format(name, store_id)
         return store_id
 
+    def damage(self) -> tuple[str, ...]:
+        """What is wrong with the directory's own files, one line each."""
+        return tuple(f"{name} is damaged or missing; its copy is not" for name in _FORMAT_FILES if self._is_bad(name))
+
+    def _is_bad(self, name: str) -> bool:
+        file = self.path / name
+        return not file.exists() or file.read_bytes() != _format_text(self.store_id).encode()
+
     def _write_format(self, name: str, store_id: UUID) -> None:
         text = _format_text(store_id)
         fresh = self.path / f"{name}.new"
@@ -120,8 +131,7 @@ class StoreDirectory:
         """Write each of the two copies anew that is not what it should be."""
         lines = []
         for name in _FORMAT_FILES:
-            file = self.path / name
-            if not file.exists() or file.read_bytes() != _format_text(self.store_id).encode():
+            if self._is_bad(name):
                 self._write_format(name, self.store_id)
                 lines.append(f"{name} was damaged or missing and was written again from its copy")
         return tuple(lines)

@@ -109,6 +109,7 @@ class Group:
         tables = (
             changes.streams, changes.cursors, changes.mirrors, changes.throughs, changes.families, changes.node,
             changes.drops, changes.chunks, changes.gone_families, self.deletions, changes.boots, changes.transactions,
+            changes.gone_boots,
         )  # fmt: skip
         touched = any(builder.touched for builder in self._builders.values())
         return not (touched or self._entries or any(tables))

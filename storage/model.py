@@ -313,7 +313,8 @@ class StreamConfig:
 
     `when_full`, at `retention.max_bytes` or the disk limit: `block` takes in no more and loses nothing that was taken,
     `drop-oldest` gives up the oldest, `thin` first every second block. Of streams that compete for the disk the one
-    with the smaller `priority` gives up first.
+    with the smaller `priority` gives up first. What sources bring to a bulk stream is durable after `durable_every_s` at
+    the latest; a program waits for its own tickets.
     """
 
     kind: str = "telemetry"
@@ -322,6 +323,7 @@ class StreamConfig:
     scaling: ScalingPolicy = field(default_factory=ScalingPolicy)
     attributes: dict[str, str] = field(default_factory=dict)
     retention: RetentionPolicy = RetentionPolicy()
+    durable_every_s: float = 0.0
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), sort_keys=True).encode()

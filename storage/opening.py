@@ -16,53 +16,68 @@ from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.records import FamilyRecord, NodeRecord
 from storage.salvage.holes import Salvage
+from storage.salvage.newest import find_missing
+from storage.salvage.report import SalvageReport
+from storage.salvage.scrub import Scrub
 from storage.ticket import Ticket
 from storage.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store that is ready. `lines` says what was mended on the way, one line each."""
+    """A store that is ready, and what was mended on the way."""
 
     catalog: Catalog
     committer: Committer
-    lines: tuple[str, ...]
+    salvaged: SalvageReport
 
 
-def load(kv: KeyValueStore, store: UUID) -> tuple[Catalog, CommitRecord | None, tuple[str, ...]]:
+def load(kv: KeyValueStore, store: UUID) -> tuple[Catalog, CommitRecord | None, SalvageReport]:
     """Load the tables and close the holes of the chain. Raises StoreDamagedError."""
     try:
         catalog = Catalog.load(kv)
         salvage = Salvage(kv, catalog, store, kv.evidence)
         last = salvage.close_holes()
-        if salvage.lines:
+        if salvage.report.lines:
             catalog = Catalog.load(kv)
     except DamagedBlockError as error:
         raise StoreDamagedError(
             f"the store's tables are damaged: {error}. Copy its files before anything else"
         ) from error
-    return catalog, last, (*kv.evidence.mended, *salvage.lines)
+    salvage.report.lines[:0] = kv.evidence.mended
+    return catalog, last, salvage.report
 
 
 def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace) -> Opened:
     """Load, mend, and commit the number of this opening, durable when it returns."""
-    catalog, last, lines = load(kv, store)
+    catalog, last, report = load(kv, store)
+    missing, told = find_missing(kv, store, clock.boot_id, 0 if last is None else last.number)
+    if missing is not None:
+        missing.tell(catalog, report)
+        last = missing.last
     trace("store.loaded", {"commits": 0 if last is None else last.number})
     committer = Committer(kv, catalog, clock, trace, store=store, last=last)
-    opening = 1 if catalog.node is None else catalog.node.opening + 1
+    opening = 1 + max(0 if catalog.node is None else catalog.node.opening, 0 if told is None else told.opening)
     verified = 0 if last is None else last.number
     committer.opening = opening
     node = replace(catalog.node or NodeRecord(store, 0, 0), store=store, opening=opening, verified=verified)
-    chunks = settle_chunks(kv, catalog)
+    if missing is not None:
+        node = replace(node, chain=verified + 1)
+    chunks = settle_chunks(kv, catalog, report)
     adopted = {family.name: family for family in _settle_families(kv, catalog)}
     catalog.families.update(adopted)
+    scrub = Scrub(kv, catalog, report)
+    scrub.look(chunks.lost)
 
     def take(group: Group, ticket: Ticket) -> None:
         group.changes.node = node
         group.changes.families.update(adopted)
         group.changes.chunks.update(chunks.records)
         group.changes.gone_chunks += chunks.gone
-        _end_last_boot(group, last)
+        scrub.take(group)
+        if missing is not None:
+            missing.take(group)
+        _end_last_boot(group, None if missing is not None else last)
 
     committer.submit(Ticket(committer), take, 0)
     committer.commit()
@@ -70,7 +85,7 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
         committer.refuse_to_open()
     kv.evidence_settled()
     trace("store.opened", {"opening": opening})
-    return Opened(catalog, committer, (*lines, *chunks.lines))
+    return Opened(catalog, committer, report)
 
 
 def _end_last_boot(group: Group, last: CommitRecord | None) -> None:

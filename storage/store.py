@@ -10,10 +10,12 @@ from uuid import UUID
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
 from storage.committer import Take
+from storage.configuring import take_config
 from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.frame import check_frame
 from storage.group import Group
+from storage.inspecting import check_directory
 from storage.joining import MAX_EVENTS, Joined
 from storage.kv.contract import KeyValueStore
 from storage.kv.memory import MemoryTwin
@@ -42,6 +44,7 @@ from storage.readers.access import Groups
 from storage.retention.budget import Sizes, check_limit
 from storage.retention.forecast import Outlook
 from storage.retention.steps import Retention, RetentionReport
+from storage.salvage.scrub import Scrubber
 from storage.scaling import take_scale, take_seal
 from storage.state.access import StateAccess
 from storage.state.table import Change, plan_changes
@@ -75,19 +78,22 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         self.reader_groups = Groups(self)
         self.reader_group = self.reader_groups.get
         self.store_id = store_id
-        self.recovery = (*(directory.mended if directory else ()), *opened.lines)
+        self.recovery = (*(directory.mended if directory else ()), *opened.salvaged.told)
+        self.salvaged = opened.salvaged
+        self.scrub = Scrubber(kv, opened.catalog, opened.committer, opened.salvaged).step
 
     @classmethod
     def open(
-        cls, path: str | Path, *, clock: Clock | None = None, trace: Trace = no_trace, disk_limit: int | None = None
-    ) -> SegmentStore:
-        """Open for writing; created where missing. `disk_limit` in bytes holds for everything under `path`, at its peak.
+        cls, path: str | Path, *, clock: Clock | None = None, trace: Trace = no_trace, disk_limit: int | None = None,
+        create: bool = True,
+    ) -> SegmentStore:  # fmt: skip
+        """Open for writing; created where missing, if `create`. `disk_limit` in bytes holds for all under `path`, at its peak.
 
         Raises StoreLockedError, StoreFormatError, StoreDamagedError, StoreFullError, StorageError (no permission, a
         limit too small to work in).
         """
         check_limit(disk_limit)
-        directory = StoreDirectory(Path(path))
+        directory = StoreDirectory(Path(path), create=create, mend=True)
         try:
             log_bytes = Sizes.under(disk_limit).log
             kv = RocksStore(directory.db, directory.next_aside(), log_limit_bytes=log_bytes)
@@ -112,15 +118,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
     @staticmethod
     def check_directory(path: str | Path) -> CheckReport:
         """Check a store that is not open, changing nothing. Raises StoreLockedError, StoreFormatError."""
-        directory = StoreDirectory(Path(path), create=False)
-        try:
-            kv = RocksStore(directory.db, directory.path, read_only=True)
-            try:
-                return check(kv, directory.store_id, (*kv.evidence.damage, *kv.evidence.mended))
-            finally:
-                kv.close()
-        finally:
-            directory.close()
+        return check_directory(path)
 
     def close(self) -> None:
         """Make durable what waits, where the disk allows it, and let go of the files."""
@@ -164,6 +162,15 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
 
         self._change(f"stream {name!r} was not made", take)
         return True
+
+    def configure_stream(self, name: str, config: StreamConfig) -> None:
+        """Keep a stream in another way from now on, durable when it returns; kind, priority and when_full stay.
+
+        Raises ConditionFailedError where these differ, UnknownStreamError, StorageError (it is mirrored), and
+        StoreFullError and StoreBusyError as `create_stream` does.
+        """
+        self._stream(name)
+        self._change(f"stream {name!r} was not changed", lambda group, ticket: take_config(group, ticket, name, config))
 
     def truncate(self, name: str, *positions: str | Position | StreamCut) -> bool:
         """Give up what lies before `positions`, durable when it returns: a Position cuts its segment only, others all.

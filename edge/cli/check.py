@@ -46,10 +46,14 @@ def check_offline(data_dir: Path) -> CheckAnswer:
 
     Raises StoreLockedError, StoreFormatError, StorageError.
     """
-    path = data_dir if (data_dir / "FORMAT").exists() else data_dir / "store"
-    report = SegmentStore.check_directory(path)
+    report = SegmentStore.check_directory(store_of(data_dir))
     findings = tuple((finding.severity, finding.where, finding.what) for finding in report.findings)
     return CheckAnswer(report.ok, findings, report.blocks, report.events, report.commits)
+
+
+def store_of(data_dir: Path) -> Path:
+    """The store in a data directory, or the directory itself where it is one."""
+    return data_dir if (data_dir / "db").exists() or (data_dir / "FORMAT").exists() else data_dir / "store"
 
 
 def _print(what: str, answer: CheckAnswer, *, as_json: bool) -> None:

@@ -26,7 +26,9 @@ def describe(found: Config) -> list[str]:
 
 
 def _stream(stream: StreamTable) -> str:
-    line = f"stream {stream.name}: {stream.kind}, priority {stream.priority}"
+    config = stream.store_config()
+    kind = f"bulk, durable every {config.durable_every_s:g} s" if config.durable_every_s else stream.kind
+    line = f"stream {stream.name}: {kind}, priority {stream.priority}"
     if (scaling := stream.scaling) is None:
         return line
     segments = f"{scaling.min_segments} to {scaling.max_segments} segments"

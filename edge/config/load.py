@@ -19,7 +19,7 @@ from edge.errors import ConfigurationError
 from edge.places import absolute
 from storage.clock import SystemClock
 from storage.errors import InvalidNameError, StorageError
-from storage.model import check_stream_name
+from storage.model import BULK, check_stream_name
 
 SECTIONS = ("hub", "node", "source", "stream", "upstream")
 LIMITS = {"source": 1_000, "stream": 10_000, "upstream": 16}
@@ -166,6 +166,11 @@ def _stream(table: Table, problems: list[str]) -> StreamTable | None:
     if stream is None:
         return None
     _check_stream(stream.name, table, "name", problems)
+    if stream.durable_every is not None and stream.kind != BULK:
+        problems.append(
+            f'{table.place("durable_every")}: this stream is of kind "{stream.kind}", where it says nothing: remove it, or '
+            'write kind = "bulk". A source has its commit_interval'
+        )
     try:
         stream.store_config()
     except StorageError as error:

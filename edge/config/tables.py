@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal, TypeVar, dataclass_transform
 
 from edge.places import DEFAULT_SOCKET
-from storage.model import RetentionPolicy, ScalingPolicy, StreamConfig
+from storage.model import BULK, RetentionPolicy, ScalingPolicy, StreamConfig
 from storage.units import Duration, Size
 
 Table = TypeVar("Table")
+
+BULK_DURABLE_EVERY = Duration(1)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
@@ -101,8 +103,12 @@ class StreamTable:
 
     name: str
     """The stream, such as "plant/flow"."""
-    kind: Literal["telemetry"] = "telemetry"
-    """Small events, through the log and compressed."""
+    kind: Literal["telemetry", "bulk"] = "telemetry"
+    """"telemetry": small events, through the log and compressed. "bulk": large ones, such as video, written once, to
+    files of their own."""
+    durable_every: Duration | None = None
+    """Of a bulk stream: what sources bring is durable after that time at the latest; 1s unless set. A power cut costs that
+    much of what nobody was told is safe."""
     priority: int = 10
     """Which goes first where streams compete; a larger number first, and for room the smallest gives up first."""
     when_full: Literal["block", "drop-oldest", "thin"] = "block"
@@ -122,7 +128,8 @@ class StreamTable:
         max_age_s = None if kept.max_age is None else float(kept.max_age)
         policy = RetentionPolicy(max_age_s, kept.max_bytes, kept.consumed)
         scaling = ScalingPolicy() if self.scaling is None else self.scaling.policy()
-        return StreamConfig(self.kind, self.priority, self.when_full, scaling, dict(self.attributes), policy)
+        every_s = float(self.durable_every or BULK_DURABLE_EVERY) if self.kind == BULK else 0.0
+        return StreamConfig(self.kind, self.priority, self.when_full, scaling, dict(self.attributes), policy, every_s)
 
 
 @table
@@ -159,9 +166,7 @@ class HubTable:
 
 LATER: dict[str, dict[str, str]] = {
     "source": {},
-    "stream": {
-        "durable_every": "bulk streams are made by programs for now, not by the configuration",
-    },
+    "stream": {},
     "upstream": {
         "bandwidth": "the link is used as it is for now",
         "dead_letter": "what the upstream refuses stops the uplink and is shown for now",
@@ -174,7 +179,7 @@ LATER: dict[str, dict[str, str]] = {
 
 LATER_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
     "source": {"driver": ("camera", "file", "mqtt-listener", "replay")},
-    "stream": {"kind": ("bulk",)},
+    "stream": {},
     "upstream": {"kind": ("directory", "kafka", "mqtt", "pravega")},
 }
 """Values that are known, and that this version does not do."""

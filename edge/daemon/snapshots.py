@@ -132,6 +132,7 @@ def stream_snapshot(
         events=sum(segment.events for segment in info.segments),
         bytes=sum(segment.length - segment.start for segment in info.segments),
         epoch=max((segment.until or segment.id.epoch for segment in info.segments), default=0),
+        durable_every_s=info.config.durable_every_s,
         scaling=_scaling(info.config.scaling),
         segments=tuple(_segment(segment, rates(segment.id)) for segment in info.segments),
         gaps=tuple(_gap(gap) for gap in newest),

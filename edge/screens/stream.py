@@ -66,7 +66,8 @@ def _drop(drop: DropSnapshot) -> Text:
 def stream_screen(stream: StreamSnapshot) -> RenderableType:
     """One stream in full."""
     origin = f"mirrored from {stream.origin}" if stream.origin is not None else "written here"
-    settings = f"{stream.kind}, priority {stream.priority}, when full: {stream.when_full}"
+    every = f", durable every {stream.durable_every_s:g} s" if stream.durable_every_s else ""
+    settings = f"{stream.kind}{every}, priority {stream.priority}, when full: {stream.when_full}"
     parts: list[RenderableType] = [
         Text(f"{stream.name}: {count_of(stream.events, 'event')}, {size(stream.bytes)}", style="bold"),
         Text(f"{origin}; {settings}", style="dim"),

@@ -21,6 +21,7 @@ from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.pointer import MAGIC, InChunk, KeyFrame, Pointer
 from storage.reading import SegmentScan
+from storage.salvage.report import SalvageReport
 from storage.transactions.record import is_shadow
 
 _STEP_BYTES = 1 << 20
@@ -30,14 +31,15 @@ _HEADER_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class Settled:
-    """What opening changes about chunks, and in words what was found, one line each."""
+    """What opening changes about chunks."""
 
     records: dict[int, ChunkRecord] = field(default_factory=dict)
     gone: list[int] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    lost: list[tuple[SegmentKey, int, int]] = field(default_factory=list)
+    """Ranges of segments in which pointers lead to what is not there."""
 
 
-def settle_chunks(kv: KeyValueStore, catalog: Catalog) -> Settled:
+def settle_chunks(kv: KeyValueStore, catalog: Catalog, report: SalvageReport) -> Settled:
     """Bring files and records together: files are cut and unlinked at once, records change with the opening's commit."""
     settled = Settled()
     for record in list(catalog.chunks.values()):
@@ -59,13 +61,13 @@ def settle_chunks(kv: KeyValueStore, catalog: Catalog) -> Settled:
         if found is not None:
             settled.records[number] = found
             named = found.size_bytes
-            settled.lines.append(f"chunk {number}: its record was behind the pointers to it, and was made again")
+            report.say(f"chunk {number}: its record was behind the pointers to it, and was made again")
         if named:
             kv.chunks.cut(number, named)
         else:
             kv.chunks.unlink(number)
     for number in sorted(catalog.chunks.keys() - set(settled.gone)):
-        _tell_lost(kv, catalog, settled.records.get(number, catalog.chunks[number]), settled)
+        _tell_lost(kv, settled.records.get(number, catalog.chunks[number]), settled, report)
     return settled
 
 
@@ -155,37 +157,15 @@ def _commit(raw: bytes) -> int:
         return 0
 
 
-def _tell_lost(kv: KeyValueStore, catalog: Catalog, record: ChunkRecord, settled: Settled) -> None:
-    """A chunk that is missing, or shorter than what pointers name: tell which ranges are lost, and put nothing more in it."""
+def _tell_lost(kv: KeyValueStore, record: ChunkRecord, settled: Settled, report: SalvageReport) -> None:
+    """A chunk that is missing, or shorter than what pointers name: its pointers become gaps, and nothing more goes in it."""
     held = kv.chunks.size(record.number)
     if (held or 0) >= record.size_bytes:
         return
-    stream = catalog.owner(record.segment.stream)
-    name = f"stream number {record.segment.stream}" if stream is None else repr(stream.name)
     what = "is missing" if held is None else f"is {record.size_bytes - held} bytes short"
-    start, events = lost_behind(kv, catalog, record, held or 0)
-    settled.lines.append(
-        f"chunk {record.number} {what}: {name}/{record.segment.segment}.{record.segment.epoch} lost bytes {start} to "
-        f"{record.end} ({events} events)"
-    )
+    report.say(f"chunk {record.number} {what}")
+    settled.lost.append((record.segment, record.first, record.end))
     settled.records[record.number] = replace(record, size_bytes=held or 0, sealed=True)
-
-
-def lost_behind(kv: KeyValueStore, catalog: Catalog, record: ChunkRecord, held_bytes: int) -> tuple[int, int]:
-    """Where a segment's offsets begin that lie behind the first `held_bytes` of a chunk, and how many events they had."""
-    scan = SegmentScan(kv, catalog, record.segment)
-    offset, first = max(record.first, scan.record.start), record.end
-    events = 0
-    while offset < record.end and (items := scan.entries_from(offset)):
-        for start, raw in items:
-            pointer = _decode(raw) if raw[:4] == MAGIC else None
-            if start >= record.end or pointer is None or not isinstance(pointer.place, InChunk):
-                continue
-            if pointer.place.chunk == record.number and pointer.place.offset + pointer.size_bytes > held_bytes:
-                first = min(first, start)
-                events += pointer.events
-        offset = items[-1][0] + 1
-    return first, events
 
 
 def led_back(kv: KeyValueStore, catalog: Catalog, entry: ChainEntry) -> bytes | None:

@@ -15,6 +15,7 @@ from storage.errors import StoreBusyError, StoreClosedError, StoreFailedError, S
 from storage.keys import DEFAULT
 from storage.kv.contract import Batch, Item, LogEvidence
 from storage.kv.memory_chunks import MemoryChunks
+from storage.kv.witness_file import MemoryWitness
 
 
 class _Table:
@@ -59,6 +60,7 @@ class MemoryTwin:
         self._visible: dict[str, _Table] = {DEFAULT: _Table()}
         self._unsynced: list[Batch] = []
         self.chunks = MemoryChunks(self)
+        self.witness = MemoryWitness()
         self._open: MemoryStore | None = None
         self._lock = threading.RLock()
 
@@ -99,6 +101,7 @@ class MemoryTwin:
         other._durable = {name: table.copy() for name, table in self._durable.items()}
         other._visible = {name: table.copy() for name, table in self._durable.items()}
         other.chunks.copy_from(self.chunks)
+        other.witness.pages = dict(self.witness.pages)
         return other
 
     @property
@@ -117,11 +120,17 @@ class MemoryStore:
     """One opening of a twin. Meets `storage.kv.contract.KeyValueStore`."""
 
     evidence = LogEvidence()
+    hit: frozenset[str] = frozenset()
 
     @property
     def chunks(self) -> MemoryChunks:
         self._tables()
         return self._twin.chunks
+
+    @property
+    def witness(self) -> MemoryWitness:
+        self._tables()
+        return self._twin.witness
 
     def __init__(self, twin: MemoryTwin) -> None:
         self._twin = twin

@@ -45,6 +45,7 @@ from storage.kv.evidence import gather_logs
 from storage.kv.pair import PREFIX, Read, settle
 from storage.kv.repair import Repair, manifest_damage, mend_current
 from storage.kv.skipping import seek_before, seek_behind, unreadable
+from storage.kv.witness_file import WitnessFile
 
 LOG_LIMIT_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 8 << 20
@@ -124,16 +125,19 @@ class RocksStore:
     """One RocksDB directory. Meets `storage.kv.contract.KeyValueStore`."""
 
     def __init__(
-        self, path: Path, aside: Path, *, read_only: bool = False, log_limit_bytes: int = LOG_LIMIT_BYTES
-    ) -> None:
+        self, path: Path, aside: Path, *, read_only: bool = False, log_limit_bytes: int = LOG_LIMIT_BYTES,
+        chunks: Path | None = None,
+    ) -> None:  # fmt: skip
         """Open, created where missing. Where the logs are damaged they are copied to `aside` first.
 
         Raises StoreLockedError, StoreFullError, StoreDamagedError.
         """
         self.path = path
         self._read_only = read_only
-        self.chunks = ChunkDirectory(path.parent / "chunks")
+        self.witness = WitnessFile(path.parent / "WITNESS")
+        self.chunks = ChunkDirectory(chunks or path.parent / "chunks")
         self._log_limit_bytes = log_limit_bytes
+        self.hit: set[str] = set()
         self._tables: tuple[str, ...] = ()
         """The families that hold the tables."""
         self._merged: dict[bytes, bytes] = {}
@@ -157,7 +161,9 @@ class RocksStore:
         """Open, with what does not let the engine open put right first."""
         if self._read_only:
             self.evidence = gather_logs(self.path, None)
-            return self._open(self._mode())
+            opened = self._open(self._mode())
+            self._find_unreadable(*opened)
+            return opened
         current = mend_current(self.path)
         damage = manifest_damage(self.path)
         pending = self._repair.pending
@@ -190,7 +196,7 @@ class RocksStore:
             raise DamagedBlockError(f"reading {self.path}: {damage}")
 
     def _mode(self) -> DBRecoveryMode:
-        skip = self.evidence.damage
+        skip = self.evidence.damage or self.evidence.unwritten
         return DBRecoveryMode.skip_any_corrupted_record() if skip else DBRecoveryMode.tolerate_corrupted_tail_records()
 
     def _add_evidence(self, damage: str) -> None:
@@ -343,6 +349,7 @@ class RocksStore:
                     error = _error_of(iterator)
                     if error is None:
                         break
+                    self.hit.add(family)
                     damage.append(f"{family} can't be read behind {last.hex()}: {error}")
                     found = seek_behind(lambda: table.iter(bounds), last, stop)
                     if found is None:
@@ -393,6 +400,7 @@ class RocksStore:
 
     def close(self) -> None:
         self.chunks.close()
+        self.witness.close()
         families, self._families = self._families, {}
         _close(self._db, families)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from storage import keys, pointer
 from storage.catalog import Catalog
-from storage.chain import GAP_MAGIC, LAYOUT, REPLACED, ChainEntry, CommitRecord, GapRecord
+from storage.chain import GAP_MAGIC, LAYOUT, REPLACED, UNKNOWN_EVENTS, ChainEntry, CommitRecord, GapRecord
 from storage.entry import head
 from storage.errors import DamagedBlockError, OriginRefusedError
 from storage.fetch import carried, fetch
@@ -120,24 +120,12 @@ class UnitCutter:
                     # It was given up while this looked.
                     return self.next_unit(held, wanted, last_commit, max_bytes, boots)
                 size += len(raw)
-                entries.setdefault(entry.stream, []).append(
-                    Entry(entry.segment, entry.epoch, entry.start, entry.length, entry.events, commit.number, raw)
-                )
+                sent = Entry(entry.segment, entry.epoch, entry.start, entry.length, entry.events, commit.number, raw)
+                entries.setdefault(entry.stream, []).extend(_behind_held(sent, held.get(behind[entry.stream][0].name)))
                 last[entry.stream] = commit.number
         if not entries and (boots is None or not changed):
             return None
-        parts = [
-            Part(
-                behind[number][0].name,
-                behind[number][0].incarnation,
-                behind[number][0].config.to_json(),
-                behind[number][1],
-                last[number],
-                tuple(of_stream),
-                _layout_at(behind[number][0], last[number]),
-            )
-            for number, of_stream in entries.items()
-        ]
+        parts = [_part(*behind[number], last[number], of_stream) for number, of_stream in entries.items()]
         opening = 0 if self._catalog.node is None else self._catalog.node.opening
         through = changed[-1].commit if changed else boots or 0
         return Unit(self._node, self._store, opening, tuple(changed), tuple(parts), boots or 0, through)
@@ -155,6 +143,13 @@ class UnitCutter:
                 f"upstream holds {stream.name!r} up to commit {held.through}, this store ends at {last_commit}: it is "
                 "an older copy of itself, or has lost its newest commits. Give this gateway another [node] name"
             )
+        for layout in stream.layout:
+            ours, theirs = self._record(stream, layout).length, held.of(layout.segment, layout.epoch).length
+            if theirs > ours:
+                raise OriginRefusedError(
+                    f"upstream holds {theirs} bytes of {stream.name!r}/{layout.segment}.{layout.epoch}, this store has "
+                    f"{ours}: it has lost its newest commits. Give this gateway another [node] name"
+                )
         return held.through
 
     def _start(self, entry: ChainEntry) -> int:
@@ -214,8 +209,9 @@ class UnitCutter:
         try:
             raw = self._kv.get(f"telemetry-{entry.generation:08d}", key)
             if raw is not None and raw[:4] == GAP_MAGIC:
-                GapRecord.decode(raw)
-                return raw
+                gap = GapRecord.decode(raw)
+                # One that was put in the place of what was damaged may cover several entries.
+                return raw if gap.length == entry.length else replace(gap, length=entry.length, events=None).encode()
             if raw is not None and raw[:4] == pointer.MAGIC:
                 raw = replace(Pointer.decode(raw), place=Inline(fetch(self._kv, raw))).encode()
             if raw is not None:
@@ -224,6 +220,18 @@ class UnitCutter:
         except DamagedBlockError as error:
             why = str(error)
         return GapRecord(GapReason.DAMAGED, entry.length, entry.events, commit, entry.checksum, why).encode()
+
+
+def _behind_held(entry: Entry, held: Held | None) -> list[Entry]:
+    """What is to be sent of an entry. Upstream may hold more than was left here, and then a gap begins before its end."""
+    length = 0 if held is None else held.of(entry.segment, entry.epoch).length
+    if entry.raw[:4] != GAP_MAGIC or entry.start >= length:
+        return [entry]
+    if entry.start + entry.length <= length:
+        return []
+    rest = entry.start + entry.length - length
+    gap = replace(GapRecord.decode(entry.raw), length=rest, events=None, replaces=0)
+    return [replace(entry, start=length, length=rest, events=UNKNOWN_EVENTS, raw=gap.encode())]
 
 
 def _given_up(scans: Sequence[BehindScan]) -> tuple[dict[int, list[Entry]], dict[int, int]]:
@@ -238,13 +246,21 @@ def _given_up(scans: Sequence[BehindScan]) -> tuple[dict[int, list[Entry]], dict
     return gaps, through
 
 
-def _layout_at(stream: StreamRecord, commit: int) -> bytes:
+def _part(stream: StreamRecord, after: int, through: int, entries: Sequence[Entry]) -> Part:
+    layout = _layout_at(stream, through)
+    # What was given up of segments that upstream does not know by then goes with the commits that opened them.
+    there = {(each.segment, each.epoch) for each in layout}
+    sent = tuple(entry for entry in entries if (entry.segment, entry.epoch) in there)
+    encoded = b"" if layout == (FIRST_SEGMENT,) else json.dumps(encode_layout(layout)).encode()
+    return Part(stream.name, stream.incarnation, stream.config.to_json(), after, through, sent, encoded)
+
+
+def _layout_at(stream: StreamRecord, commit: int) -> tuple[SegmentLayout, ...]:
     """The segments that a stream had at a commit; of one that is mirrored here all it has: its commits are others'."""
-    layout = stream.layout
-    if stream.origin is None:
-        layout = tuple(
-            replace(each, until=None, sealed=None) if each.sealed is not None and each.sealed > commit else each
-            for each in layout
-            if each.opened <= commit
-        )
-    return b"" if layout == (FIRST_SEGMENT,) else json.dumps(encode_layout(layout)).encode()
+    if stream.origin is not None:
+        return stream.layout
+    return tuple(
+        replace(each, until=None, sealed=None) if each.sealed is not None and each.sealed > commit else each
+        for each in stream.layout
+        if each.opened <= commit
+    )

@@ -12,7 +12,8 @@ from storage.readers.group_state import Marks
 class TimeWindow(NamedTuple):
     """Everything captured before `lower_ns` was read, nothing captured after `upper_ns` was; None: not known yet.
 
-    As far as times grow within each segment. In ns since 1970.
+    As far as times grow within each segment, and by the clocks as they were believed when the events were read. In ns
+    since 1970.
     """
 
     lower_ns: int | None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from storage.catalog import Catalog
 from storage.clock import Clock
 from storage.committer import Committer
 from storage.errors import ConditionFailedError, StoreFullError
+from storage.forgetting import Forgetting, take_forgetting
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.model import Position, Receipt, RetentionPolicy
@@ -35,11 +37,12 @@ SMALL_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """What one step did. `truncated` streams, generations `retired`, and one that was `compacted`."""
+    """What one step did. `truncated` streams, generations `retired`, one that was `compacted`, how many boots were forgotten."""
 
     truncated: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
     compacted: str | None = None
+    forgotten_boots: int = 0
 
 
 class Retention:
@@ -61,6 +64,7 @@ class Retention:
         sizes = Sizes.under(limit_bytes)
         self._room = Room(kv, catalog, committer.generations, limit_bytes or 0, sizes.generation)
         self._waiting: Ticket | None = None
+        self._forgetting = Forgetting(kv, catalog, clock)
         self._compactor = Compactor(kv, catalog, committer, self._wait, min(WORTH_BYTES, sizes.generation // 4))
         committer.budget = DiskBudget(limit_bytes, sizes, used, kv.unflushed_bytes, self._room.reserve)
         committer.make_room = self._room.choose
@@ -108,7 +112,18 @@ class Retention:
             {name: {(p.number, p.epoch): p.offset for p in positions} for name, positions in consumed.items()},
         )
         truncated = self._keep()
-        return RetentionReport(truncated, tuple(self.retire()), self._compactor.step())
+        forgotten = self._forget_boots()
+        return RetentionReport(truncated, tuple(self.retire()), self._compactor.step(), forgotten)
+
+    def _forget_boots(self) -> int:
+        """One step towards letting go of boots that nothing readable names; how many went."""
+        first = self._forgetting.step()
+        if not first:
+            return 0
+        before = sum(len(timeline.boots) for timeline in self._catalog.timelines.copy().values())
+        take = partial(take_forgetting, first=first)
+        self._wait(self._committer.submit(Ticket(self._committer), take, 0))
+        return before - sum(len(timeline.boots) for timeline in self._catalog.timelines.copy().values())
 
     def _keep(self) -> tuple[str, ...]:
         """Truncate the next streams that have a policy as it says, all of them in one commit."""
@@ -158,7 +173,7 @@ class Retention:
         policy, record = self._policy(stream), scan.record
         read = self.bounds.consumed.get(stream.name)
         read_to = record.length if read is None else read.get((scan.key.segment, scan.key.epoch), record.start)
-        allowed = min(sent_before(scan, stream, self.bounds.confirmed.get(stream.name)), read_to)
+        allowed = commit_start(scan, min(sent_before(scan, stream, self.bounds.confirmed.get(stream.name)), read_to))
         found = (record.start, drops.AGE)
         if policy.max_age_s is not None:
             max_age_ns = int(policy.max_age_s * 1e9)

@@ -35,9 +35,8 @@ from storage.pointer import Pointer
 from storage.records import SegmentRecord
 from storage.salvage.found import sort
 from storage.salvage.mending import Mending
+from storage.salvage.report import LostRange, SalvageReport
 
-_MOST_LINES = 200
-"""Of what is said about one opening; gap records and the check say all."""
 _DETAIL = "hit in the files of the store"
 
 
@@ -58,7 +57,7 @@ def read_chain(kv: KeyValueStore, catalog: Catalog, after: int) -> dict[int, Com
 
 
 class Salvage:
-    """One opening's search for holes. `lines` says in words what was found and done, one line each."""
+    """One opening's search for holes. `report` says what was found and done."""
 
     def __init__(self, kv: KeyValueStore, catalog: Catalog, store: UUID, evidence: LogEvidence) -> None:
         self._kv = kv
@@ -67,8 +66,7 @@ class Salvage:
         self._evidence = evidence
         self._found = sort(evidence)
         self._mending = Mending(kv, catalog, store)
-        self._unsaid = 0
-        self.lines: list[str] = list(evidence.damage)
+        self.report = SalvageReport(list(evidence.damage))
 
     def close_holes(self) -> CommitRecord | None:
         """Find and close them, durable when it returns. The newest commit record, None in an empty store."""
@@ -86,7 +84,7 @@ class Salvage:
         holes = [number for number in range(verified + 1, newest + 1) if number not in records]
         if not holes and not self._evidence.whole:
             if self._evidence.damage:
-                self.lines.append("nothing that was committed is missing")
+                self.report.say("nothing that was committed is missing")
             return records[newest] if newest in records else self._settled_record(verified)
         if not self._evidence.whole:
             self._mending.apply_tables(self._found.tables)
@@ -96,20 +94,16 @@ class Salvage:
         for number in holes:
             if number not in unknown or number == newest:
                 records[number] = self._mend(number, records, claimed, newest)
-        if unknown:
-            self._begin_chain_behind(unknown)
         if self._evidence.whole:
             self._put_back_all(records)
+        if unknown:
+            self._begin_chain_behind(unknown, records, newest)
         self._mending.write(newest)
-        if self._unsaid:
-            self.lines.append(f"and {self._unsaid} lines like these")
+        self.report.put_back, self.report.put_back_bytes = self._mending.put_back_entries, self._mending.put_back_bytes
+        if self._evidence.whole:
+            count, size = self.report.put_back, self.report.put_back_bytes
+            self.report.say(f"{count} entries of {size} bytes were put back")
         return records.get(newest)
-
-    def _say(self, line: str) -> None:
-        if len(self.lines) < _MOST_LINES:
-            self.lines.append(line)
-        else:
-            self._unsaid += 1
 
     def _unknown(self, holes: list[int]) -> set[int]:
         """Commits that were not hit in the log and whose records are gone. What they wrote is asked of the segments."""
@@ -117,18 +111,24 @@ class Salvage:
             return set()
         return {number for number in holes if number not in self._found.records}
 
-    def _begin_chain_behind(self, unknown: set[int]) -> None:
+    def _begin_chain_behind(self, unknown: set[int], records: dict[int, CommitRecord], newest: int) -> None:
         last = max(unknown)
+        for end in sorted(number for number in unknown if number + 1 not in unknown):
+            for entry in self._between(end, records, newest):
+                key = SegmentKey(entry.stream, entry.segment, entry.epoch)
+                current = self._catalog.segments.get(key, SegmentRecord())
+                self._mending.merge(Changes(segments={key: replace(current, gaps=current.gaps + 1)}))
+                self._lose(entry, end)
         node = self._catalog.node
         if node is not None:
             self._mending.merge(Changes(node=replace(node, chain=max(node.chain, last + 1))))
-        self._say(
-            f"{len(unknown)} commit records from {min(unknown)} to {last} can't be read: what they wrote is not touched"
+        self.report.say(
+            f"{len(unknown)} commit records from {min(unknown)} to {last} can't be read: what is there of what they wrote "
+            "is not touched"
         )
 
     def _put_back_all(self, records: dict[int, CommitRecord]) -> None:
         """Put back whatever the evidence holds and the engine does not, and a gap where neither does."""
-        put_back = 0
         for at, raw, header in list(self._found.blocks.values()):
             if not at or header.store != self._store:
                 continue
@@ -137,7 +137,6 @@ class Salvage:
             family = f"telemetry-{self._mending.generation_for(segment, offset):08d}"
             if current.start <= offset < current.length and not self._mending.has(family, at):
                 self._mending.put(family, at, raw)
-                put_back += 1
         gaps: dict[SegmentKey, int] = {}
         for number in sorted(records):
             for entry in records[number].stored:
@@ -148,20 +147,27 @@ class Salvage:
                 ):
                     continue
                 restored = self._restore(entry, number)
-                put_back += 1
                 if restored.kind == GAP and entry.kind != GAP:
                     gaps[key] = gaps.get(key, 0) + 1
-                    self._say(
-                        f"{self._mending.name_of(entry.stream)} lost bytes {entry.start} to {entry.start + entry.length} "
-                        f"({'an unknown number of' if entry.events == UNKNOWN_EVENTS else entry.events} events) of commit "
-                        f"{number}; a gap record says so"
-                    )
+                    self._lose(entry, number)
         changes = Changes()
         for key, count in gaps.items():
             current = self._catalog.segments.get(key, SegmentRecord())
             changes.segments[key] = replace(current, gaps=current.gaps + count)
         self._mending.merge(changes)
-        self.lines.append(f"{put_back} entries were put back, {sum(gaps.values())} of them as gaps")
+
+    def _lose(self, entry: ChainEntry, number: int) -> None:
+        self.report.lose(
+            LostRange(
+                self._mending.name_of(entry.stream),
+                entry.segment,
+                entry.epoch,
+                entry.start,
+                entry.start + entry.length,
+                None if entry.events == UNKNOWN_EVENTS else entry.events,
+                f"of commit {number}",
+            )
+        )
 
     def _settled_record(self, number: int) -> CommitRecord | None:
         family = self._catalog.chain_family_of(number)
@@ -184,7 +190,7 @@ class Salvage:
                 entries.append(mended)
             if not lost:
                 self._mending.put_record(known)
-                self._say(f"commit {number}: found whole and written again")
+                self.report.say(f"commit {number}: found whole and written again")
                 self._mending.settle_segments(known)
                 return known
         else:
@@ -208,14 +214,9 @@ class Salvage:
         self._mending.put_record(record)
         for entry in entries:
             if entry.kind == GAP:
-                name = self._mending.name_of(entry.stream)
-                count = "an unknown number of" if entry.events == UNKNOWN_EVENTS else str(entry.events)
-                self._say(
-                    f"commit {number}: {name} lost bytes {entry.start} to {entry.start + entry.length} "
-                    f"({count} events); a gap record says so"
-                )
+                self._lose(entry, number)
         if not any(entry.kind == GAP for entry in entries):
-            self._say(f"commit {number}: its record was hit, nothing of what it wrote")
+            self.report.say(f"commit {number}: its record was hit, nothing of what it wrote")
         self._mending.settle_segments(record)
         return record
 
@@ -299,7 +300,7 @@ class Salvage:
                 if key in seen:
                     continue
                 seen.add(key)
-                end = self._mending.end_before(key, entry.start)
+                end = max(self._mending.end_before(key, entry.start), self._mending.start_of(entry))
                 if end >= entry.start:
                     continue
                 generation = self._mending.generation_for(key, end)

@@ -9,7 +9,7 @@ from uuid import UUID
 from storage import block, keys, pointer
 from storage.block import BlockHeader
 from storage.catalog import Catalog, Changes, parse_entry
-from storage.chain import GAP, REPLACED, UNKNOWN_EVENTS, ChainEntry, CommitRecord
+from storage.chain import GAP, GAP_MAGIC, REPLACED, UNKNOWN_EVENTS, ChainEntry, CommitRecord
 from storage.codec import seal, unseal
 from storage.entry import length as entry_length
 from storage.errors import DamagedBlockError
@@ -32,6 +32,9 @@ class Mending:
         self._batch = Batch()
         self._changes = Changes()
         self._put_back: dict[SegmentKey, list[tuple[int, int]]] = {}
+        self.put_back_entries = 0
+        self.put_back_bytes = 0
+        """As they are stored. Gap records that take the place of something do not count."""
 
     def put_record(self, record: CommitRecord) -> None:
         """A commit record in its place."""
@@ -157,6 +160,9 @@ class Mending:
     def put(self, family: str, key: bytes, raw: bytes) -> None:
         self._kv.create_family(family)
         self._batch.put(family, key, raw)
+        if raw[:4] != GAP_MAGIC:
+            self.put_back_entries += 1
+            self.put_back_bytes += len(raw)
         self._put_back.setdefault(keys.block_segment(key), []).append((keys.block_offset(key), entry_length(raw)))
 
     def _chain_family(self, number: int) -> str:
@@ -173,4 +179,4 @@ class Mending:
 
     def name_of(self, stream: int) -> str:
         known = self._catalog.owner(stream)
-        return repr(known.name) if known is not None else f"stream number {stream}"
+        return known.name if known is not None else f"stream number {stream}"

@@ -56,3 +56,9 @@ def change_table(scene: Scene) -> None:
     for _ in range(scene.random.choice([1, 1, 1, 2])):
         id_ = scene.next_id()
         scene.submit("change a table", [], None, first._replace(value=b"%d" % id_), id_=id_)
+
+
+def dump(scene: Scene) -> None:
+    """Something large, so that the disk limit is reached; in some stores only."""
+    if scene.full:
+        scene.submit("dump", [loose_part("dump", id_ := scene.next_id(), 1)], id_=id_)

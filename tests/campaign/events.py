@@ -10,7 +10,9 @@ from storage import Event
 
 TELEMETRY_BYTES = (8, 8, 40, 40, 200, 900, 6_000)
 BULK_BYTES = (500, 4_000, 9_000, 30_000)
+DUMP_BYTES = (100_000, 200_000, 300_000)
 BULK_STREAMS = ("cam", "film")
+DUMP = "dump"
 KEYS = 5
 LOOSE = ""
 """The source of what no writer numbers: its numbers are those of submissions, 1,000 for each."""
@@ -40,7 +42,7 @@ class Identity(NamedTuple):
     @property
     def payload(self) -> bytes:
         head = f"{self.stream} {self.source} {self.number} ".encode()
-        sizes = BULK_BYTES if self.stream in BULK_STREAMS else TELEMETRY_BYTES
+        sizes = BULK_BYTES if self.stream in BULK_STREAMS else DUMP_BYTES if self.stream == DUMP else TELEMETRY_BYTES
         return head + Random(head).randbytes(sizes[zlib.crc32(head) % len(sizes)])
 
     @property

@@ -96,13 +96,13 @@ class Fresh:
             return State.THERE if self._end(part.stream, part.source) > first else State.ABSENT
         if any(Identity(part.stream, part.source, part.first + place) in self.places for place in range(part.events)):
             return State.THERE
-        return State.OPEN if self._may_be_gone(part.stream) else State.ABSENT
+        return State.OPEN if self.may_be_gone(part.stream) else State.ABSENT
 
     def _end(self, stream: str, source: str) -> int:
         last = self._last_number(stream, source) if stream in self._now.streams else None
         return 0 if last is None else last + 1
 
-    def _may_be_gone(self, stream: str) -> bool:
+    def may_be_gone(self, stream: str) -> bool:
         """Whether something that this round wrote to a stream may have been given up already."""
         return any(
             found.start > self._model.known.get(segment, Found()).length or found.thinned
@@ -121,16 +121,16 @@ class Fresh:
         for number in range(first, part.first + part.events):
             position = self.places.get(Identity(part.stream, part.source, number))
             if position is None:
-                if not self._may_be_gone(part.stream):
+                if not self.may_be_gone(part.stream):
                     self._wrong(where, f"number {number} of {part} is not there")
                 before.clear()
                 continue
             segment = (position.number, position.epoch)
-            if segment in before and self._behind(part.stream, before[segment]) != position:
+            if segment in before and self.behind(part.stream, before[segment]) != position:
                 self._wrong(where, f"of {part} something lies between {before[segment]} and {position}")
             before[segment] = position
 
-    def _behind(self, stream: str, position: Position) -> Position | None:
+    def behind(self, stream: str, position: Position) -> Position | None:
         """Where the event behind another stands, in their segment."""
         segment = (stream, position.number, position.epoch)
         if segment not in self._next:
@@ -157,7 +157,7 @@ class Fresh:
         elif first.offset >= found.start and not any(low <= first.offset < high for low, high in found.thinned):
             self._wrong(where, f"{identity} was acknowledged at {first}; there is {found.live.get(first)}")
         elif first.offset < found.start and first.offset >= self._model.asked.get(segment, 0):
-            written = EntryAt(first.offset, told.commit, self._model.uptime_ns)
+            written = EntryAt(first.offset, told.commit, self._model.times_ns[told.id])
             why_not = why_kept(self._model, self._now, segment, first, written)
             if why_not is not None:
                 self._wrong(where, f"{identity} was given up: {why_not}")
@@ -182,7 +182,7 @@ class Fresh:
         if end > self._model.sent.get((stream, source), 0):
             self._wrong(where, f"numbers end at {end}, and only {self._model.sent.get((stream, source), 0)} were sent")
         missing = [n for n in range(safe, end) if Identity(stream, source, n) not in self.places]
-        if missing and not self._may_be_gone(stream):
+        if missing and not self.may_be_gone(stream):
             self._wrong(where, f"numbers {missing[:5]} of [{safe}, {end}) are not there")
         return end
 

@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from storage import Position
+from tests.campaign.events import BULK_STREAMS
 from tests.campaign.journal import Did, Retaining, Truncating
 from tests.campaign.scene import NUMBERED, Scene
 
 UPSTREAM = ("flow", "film", "log", "aged")
 """Streams that an upstream wants: what it has not confirmed is kept."""
+CONFIRMED_SHARE = 0.15
+"""So often the upstream has confirmed something more since the last time."""
 LATE_NS = 3_000_000_000_000_000_000
 """No machine's clock goes beyond 2262."""
 
 
 def truncate(scene: Scene) -> None:
-    """Give up the older part of some segment: up to an event, or to any byte, which is then brought to a commit's start."""
+    """Give up the older part of some segment: up to any byte, which is brought to a commit's start."""
+    _truncate(scene, scene.random.choice([*NUMBERED, "log"]))
+
+
+def truncate_bulk(scene: Scene) -> None:
+    """The same of bulk, whose chunks then go."""
+    _truncate(scene, scene.random.choice(BULK_STREAMS))
+
+
+def _truncate(scene: Scene, stream: str) -> None:
     random = scene.random
-    stream = random.choice([*NUMBERED, "log"])
     segment = random.choice(scene.store.stream(stream).segments)
     if segment.start == segment.length:
         return
@@ -43,12 +54,14 @@ def retain(scene: Scene) -> None:
 
 
 def confirm(scene: Scene) -> Mapping[str, int]:
-    """What the upstream holds: the hub's word where there is one, else all but the newest commits."""
+    """What the upstream holds: the hub's word where there is one, else now and then all but the newest commits."""
     if scene.hub is not None:
         held = scene.hub.holdings("edge").streams
         return {stream: held[stream].through if stream in held else 0 for stream in UPSTREAM}
-    last = max(0, scene.store.last_commit - scene.random.choice([0, 3, 30]))
-    return dict.fromkeys(UPSTREAM, last)
+    if scene.random.random() < CONFIRMED_SHARE:
+        newest = scene.store.last_commit - scene.random.choice([0, 3, 30])
+        scene.confirmed |= {stream: max(newest, scene.confirmed.get(stream, 0)) for stream in UPSTREAM}
+    return {stream: scene.confirmed.get(stream, 0) for stream in UPSTREAM}
 
 
 def pass_time(scene: Scene) -> None:

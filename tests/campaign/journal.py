@@ -100,6 +100,65 @@ class Handed(NamedTuple):
     position: str
 
 
+class Began(NamedTuple):
+    """About to begin a transaction."""
+
+    id: int
+    streams: tuple[str, ...]
+    lease_s: float
+
+
+class Putting(NamedTuple):
+    """About to put something into a transaction."""
+
+    transaction: int
+    id: int
+    part: Part
+
+
+class Put(NamedTuple):
+    """It was acknowledged: it is in it."""
+
+    transaction: int
+    id: int
+
+
+class PutRefused(NamedTuple):
+    """It was refused: it is not in it."""
+
+    transaction: int
+    id: int
+
+
+class Committing(NamedTuple):
+    """The submission `id` is this transaction's commit; 0: it was refused, and there is none."""
+
+    transaction: int
+    id: int
+
+
+class Aborting(NamedTuple):
+    """About to abort it."""
+
+    transaction: int
+
+
+class Aborted(NamedTuple):
+    """It was said to be aborted."""
+
+    transaction: int
+
+
+class Expiring(NamedTuple):
+    """About to abort those whose lease is over."""
+
+
+class Measured(NamedTuple):
+    """So much was on disk."""
+
+    size_bytes: int
+
+
 class Did(NamedTuple):
     """Something else was done, so often: for the table of operations."""
 
@@ -107,9 +166,21 @@ class Did(NamedTuple):
     times: int = 1
 
 
+Transacted = Began | Putting | Put | PutRefused | Committing | Aborting | Aborted | Expiring
 Record = (
-    Submitted | Acknowledged | Refused | Truncating | Retaining | Sealing | Sealed | Ticked | Handed | Did
-)  # fmt: skip
+    Submitted
+    | Acknowledged
+    | Refused
+    | Truncating
+    | Retaining
+    | Sealing
+    | Sealed
+    | Ticked
+    | Handed
+    | Transacted
+    | Measured
+    | Did
+)
 
 
 class Journal:

@@ -9,26 +9,36 @@ from tests.campaign.fresh import Fresh
 from tests.campaign.journal import Submitted
 from tests.campaign.kept import Kept
 from tests.campaign.model import Model
-from tests.campaign.reading import Reading
+from tests.campaign.others import judge_hub, judge_readers
+from tests.campaign.reading import Reading, damage
+from tests.campaign.transacted import Transacted
 
 TABLE = "campaign"
 
 
-def judge(store: SegmentStore, model: Model, random: Random) -> list[str]:
+def judge(store: SegmentStore, hub: SegmentStore | None, model: Model, random: Random, limit_bytes: int) -> list[str]:
     """What is wrong, in words; [] where every promise was kept, and then `model` is brought up to date."""
     boots = {FakeClock(boot=boot).boot_id: base_ns for boot, base_ns in model.boots.items()}
     now = Reading(store, random, boots)
     problems = now.problems + model.again + Kept(model, now).problems
     fresh = Fresh(model, now, store.last_number)
     problems += fresh.problems
+    transacted = Transacted(store, model, now, fresh)
+    problems += transacted.problems
     problems += _judge_state(store, model, fresh)
     problems += [f"mended at opening: {line}" for line in store.recovery]
-    problems += [f"check: {finding.where}: {finding.what}" for finding in store.check().findings]
+    problems += [f"check: {finding.where}: {finding.what}" for finding in damage(store.check())]
     problems += _judge_chunks(store)
+    problems += judge_readers(model, now)
+    if max(model.peak_bytes, store.disk_bytes()) > limit_bytes:
+        problems.append(f"{max(model.peak_bytes, store.disk_bytes())} bytes were on disk, the limit is {limit_bytes}")
+    if hub is not None:
+        problems += judge_hub(hub, model, now, random, boots)
     if not problems:
         model.known = now.found
         model.safe = fresh.ends
         model.cursors = dict(store.cursors())
+        transacted.settle()
         model.settle()
     return problems
 
@@ -101,6 +111,7 @@ def _judge_chunks(store: SegmentStore) -> list[str]:
     for number, record in catalog.chunks.items():
         if chunks.size(number) != record.size_bytes:
             problems.append(f"chunk {number} has {chunks.size(number)} bytes, {record.size_bytes} are named")
-        if record.end <= catalog.segments[record.segment].start:
+        segment = catalog.segments.get(record.segment)
+        if segment is not None and record.end <= segment.start:
             problems.append(f"chunk {number} holds nothing readable")
     return problems

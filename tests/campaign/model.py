@@ -11,10 +11,19 @@ from typing import NamedTuple
 from storage import Position
 from tests.campaign.events import Identity, is_numbered
 from tests.campaign.journal import (
+    Aborted,
+    Aborting,
     Acknowledged,
+    Began,
+    Committing,
     Did,
+    Expiring,
     Handed,
+    Measured,
     Part,
+    Put,
+    PutRefused,
+    Putting,
     Record,
     Refused,
     Retaining,
@@ -25,6 +34,8 @@ from tests.campaign.journal import (
     Truncating,
     records_of,
 )
+from tests.campaign.transactions import Open
+from tests.campaign.transactions import take as take_transacted
 
 Segment = tuple[str, int, int]
 """Stream, number, epoch."""
@@ -49,6 +60,7 @@ class Found:
     live: dict[Position, Identity] = field(default_factory=dict)
     entries: list[EntryAt] = field(default_factory=list)
     thinned: list[tuple[int, int]] = field(default_factory=list)
+    sealed: bool = False
 
 
 @dataclass
@@ -76,6 +88,10 @@ class Model:
     boots: dict[int, int] = field(default_factory=dict)
     """By boot, how long the machine had run when its clock began."""
     clock: Ticked | None = None
+    transactions: dict[int, Open] = field(default_factory=dict)
+    peak_bytes: int = 0
+    mirrored: dict[Segment, Found] = field(default_factory=dict)
+    """What the hub held at the last verification."""
     done: Counter[str] = field(default_factory=Counter)
     again: list[str] = field(default_factory=list)
     """What was handed out twice, or not in order."""
@@ -83,6 +99,8 @@ class Model:
     waiting: dict[int, Submitted] = field(default_factory=dict)
     told: dict[int, tuple[Submitted, Acknowledged]] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+    times_ns: dict[int, int] = field(default_factory=dict)
+    """By submission, how long the machine had run by then."""
     sent: dict[tuple[str, str], int] = field(default_factory=dict)
     """By stream and writer, the end of the numbers that were ever submitted."""
 
@@ -96,10 +114,9 @@ class Model:
         match record:
             case Submitted():
                 self.waiting[record.id] = record
+                self.times_ns[record.id] = self.uptime_ns
                 for part in record.parts:
-                    if is_numbered(part.source):
-                        of = (part.stream, part.source)
-                        self.sent[of] = max(self.sent.get(of, 0), part.first + part.events)
+                    self._send(part)
             case Acknowledged():
                 submitted = self.waiting.pop(record.id)
                 self.told[record.id] = (submitted, record)
@@ -129,8 +146,19 @@ class Model:
                 self.clock = record
             case Handed():
                 self._hand(record)
+            case Began() | Putting() | Put() | PutRefused() | Committing() | Aborting() | Aborted() | Expiring():
+                take_transacted(self.transactions, record, self.uptime_ns)
+                if isinstance(record, Putting):
+                    self._send(record.part)
+            case Measured():
+                self.peak_bytes = max(self.peak_bytes, record.size_bytes)
             case Did():
                 self.done[record.operation] += record.times
+
+    def _send(self, part: Part) -> None:
+        if is_numbered(part.source):
+            of = (part.stream, part.source)
+            self.sent[of] = max(self.sent.get(of, 0), part.first + part.events)
 
     def _hand(self, record: Handed) -> None:
         for stream, position in record.items:
@@ -155,7 +183,7 @@ class Model:
     def settle(self) -> None:
         """The round is verified: what it submitted is known, one way or the other."""
         self.rounds += 1
-        self.waiting, self.told, self.refused = {}, {}, {}
+        self.waiting, self.told, self.refused, self.times_ns = {}, {}, {}, {}
 
     def save(self, path: Path) -> None:
         fresh = path.with_suffix(".new")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from random import Random
 from uuid import UUID
 
-from storage import Event, Gap, GapReason, Position, SegmentStore, StreamInfo, entry
+from storage import Event, Gap, GapReason, Position, SegmentState, SegmentStore, StreamInfo, entry
+from storage.check import CheckReport, Finding
 from storage.keys import SegmentKey
 from storage.reading import SegmentScan
 from tests.campaign.events import Identity, identify, wrong_with
@@ -14,7 +15,7 @@ from tests.campaign.model import EntryAt, Found, Segment
 
 RANGES_TRIED = 4
 """Byte ranges of each stream that are read and compared with its events."""
-FRAME_BYTES = 300_000
+FRAME_BYTES = 301_000
 """No frame of the load is longer."""
 
 
@@ -39,13 +40,15 @@ class Reading:
 
     def _read(self, stream: StreamInfo, name: str) -> None:
         for segment in stream.segments:
-            found = Found(segment.start, segment.length, segment.events)
+            found = Found(segment.start, segment.length, segment.events, sealed=segment.state is SegmentState.SEALED)
             found.entries = self._entries(stream.name, segment.id.number, segment.id.epoch)
             self.found[name, segment.id.number, segment.id.epoch] = found
+        self._judge_keys(stream, name)
         gaps: list[Gap] = []
         events = list(self._store.read(stream.name, on_gap=gaps.append))
         for gap in gaps:
-            if gap.reason is GapReason.THINNED and stream.config.when_full == "thin":
+            thinned = gap.reason is GapReason.THINNED and stream.config.when_full == "thin"
+            if thinned or (stream.origin is not None and gap.reason is GapReason.DROPPED):
                 here = self.found[name, gap.position.number, gap.position.epoch]
                 here.thinned.append((gap.position.offset, gap.next.offset))
             else:
@@ -56,6 +59,16 @@ class Reading:
         if events:
             self._read_again(name, events)
             self._read_ranges(name, events)
+
+    def _judge_keys(self, stream: StreamInfo, name: str) -> None:
+        """The open segments share out the key space, but for a stream that was ended."""
+        low = 0
+        for segment in sorted((s for s in stream.segments if s.state is SegmentState.OPEN), key=lambda s: s.keys.low):
+            if segment.keys.low != low:
+                self._wrong(name, f"no open segment, or two, take keys from {low} to {segment.keys.low}")
+            low = segment.keys.high
+        if low not in (0, 1 << 64):
+            self._wrong(name, f"no open segment takes keys from {low} on")
 
     def _judge(self, name: str, event: Event, newest: dict[str, Identity]) -> None:
         """One event, in the order of reading: of a key and a source, numbers rise."""
@@ -78,11 +91,11 @@ class Reading:
         live[event.position] = identity
 
     def _read_again(self, name: str, events: list[Event]) -> None:
-        """A read from any position gives the rest of what a read of everything gave."""
+        """A read from behind any event gives the rest of what a read of everything gave."""
         place = self._random.randrange(len(events))
-        again = list(self._store.read(events[0].stream, events[place].position, limit=20))
-        if again != events[place : place + 20]:
-            self._wrong(f"{name} {events[place].position}", "a read from there differs from a read of all")
+        again = list(self._store.read(events[0].stream, events[place].next, limit=20))
+        if again != events[place + 1 : place + 21]:
+            self._wrong(f"{name} {events[place].next}", "a read from there differs from a read of all")
 
     def _read_ranges(self, name: str, events: list[Event]) -> None:
         """The bytes under an event's offsets hold its payload."""
@@ -111,3 +124,8 @@ class Reading:
         """Which event stands there."""
         found = self.found.get((stream, position.number, position.epoch))
         return None if found is None else found.live.get(position)
+
+
+def damage(report: CheckReport) -> list[Finding]:
+    """What a checker found, without the notes: what was thinned, or given up before it was sent, is noted as a gap."""
+    return [finding for finding in report.findings if finding.severity == "error"]

@@ -15,19 +15,26 @@ from random import Random
 
 from tests.campaign.model import Model
 from tests.campaign.power import Synced
-from tests.campaign.worker import BROKE, DONE, FOUND, Spec, run
+from tests.campaign.worker import BROKE, DONE, Spec, run
 from tests.oracle.steps import CAMPAIGN_STEPS, Hits
 
 ROUNDS_PER_STORE = 30
-RANDOM_WITHIN_S = 0.12
+RANDOM_WITHIN_S = 0.2
 """A kill at a random moment comes so long after the verification, at most."""
+AT_RANDOM = "a random moment"
 ROUND_WITHIN_S = 30.0
+AIMED_WITHIN_S = 0.7
+"""A process that has not come to its step by then is killed all the same."""
+OPENING_SHARE, OPENING_S = 0.12, 0.06
+"""So many of the kills at random come while the store is opened, or read."""
 MOST_VISITS = 40
+MIRRORED_SHARE, FULL_SHARE = 0.35, 0.3
+"""Stores that are mirrored to a hub in the same process; those that come to their disk limit."""
 AIMED_KILLS = 0.65
 """So many of the kills are aimed: some do not come to their step in their round, and then come at its end."""
 AIMED_CUTS = 0.8
-TEARING_STEPS = ("commit.written", "commit.written", "chunk.written", *CAMPAIGN_STEPS)
-"""Where power is cut: above all where something is written and not synced."""
+TEARING_STEPS = ("commit.written", "commit.written", "chunk.written", "commit.synced")
+"""Where power is cut: where something is written and not synced, or just was."""
 
 
 @dataclass
@@ -37,13 +44,15 @@ class Report:
     kills: int
     cuts: int
     seed: int
-    random_kills: int = 0
     killed_at: Counter[str] = field(default_factory=Counter)
     cut_at: Counter[str] = field(default_factory=Counter)
     visits: dict[str, int] = field(default_factory=dict)
+    turns: list[str] = field(default_factory=list)
+    """The steps that kills are aimed at next, from behind."""
     missed: Counter[str] = field(default_factory=Counter)
     torn_bytes: int = 0
-    torn: int = 0
+    untorn: int = 0
+    """Power cuts that came when all was synced: they are not counted."""
     verifications: int = 0
     stores: int = 0
     operations: Counter[str] = field(default_factory=Counter)
@@ -61,16 +70,17 @@ class Report:
 
     def text(self) -> str:
         """Tables and sentences for a person."""
-        aimed = sum(self.killed_at.values())
+        kills, cuts = sum(self.killed_at.values()), sum(self.cut_at.values())
         lines = [
-            f"seed {self.seed}: {self.kills} kills, {aimed} of them at a named step, and {self.cuts} power cuts, "
-            f"{self.torn} of which tore {self.torn_bytes} bytes off, in {self.stores} stores; {self.duration_s:.0f} s",
+            f"seed {self.seed}: {kills} kills, {kills - self.killed_at[AT_RANDOM]} of them at a named step, and {cuts} power "
+            f"cuts, which tore {self.torn_bytes} bytes off ({self.untorn} more came when all was synced), in "
+            f"{self.stores} stores; {self.duration_s:.0f} s",
             "",
             f"{'STEP':24}{'KILLS':>7}{'CUTS':>7}{'VISITS':>9}",
         ]
-        for step in CAMPAIGN_STEPS:
+        for step in (*CAMPAIGN_STEPS, AT_RANDOM):
             lines.append(f"{step:24}{self.killed_at[step]:7}{self.cut_at[step]:7}{self.visits.get(step, 0):9}")
-        lines += [f"{'a random moment':24}{self.random_kills:7}{self.cuts - sum(self.cut_at.values()):7}", ""]
+        lines += [""]
         if self.missed:
             lines += [f"not reached in their rounds: {dict(self.missed)}", ""]
         lines += [f"{'OPERATION':44}{'DONE':>9}"]
@@ -82,8 +92,9 @@ class Report:
 
 
 def run_campaign(
-    kills: int, cuts: int, seed: int, directory: Path, say: Callable[[str], None] = lambda text: None
-) -> Report:
+    kills: int, cuts: int, seed: int, directory: Path, *, broken: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Report:  # fmt: skip
     """Run in `directory`, where the store of a round that failed is kept. Forks: this process must never open a store."""
     report = Report(kills, cuts, seed)
     began_s = time.monotonic()
@@ -96,7 +107,7 @@ def run_campaign(
         report.stores += 1
         count = random.randint(ROUNDS_PER_STORE // 3, ROUNDS_PER_STORE * 5 // 3)
         part, left = left[:count], left[count:]
-        _Life(folder, directory / "hits", hits, random, report).run(part)
+        _Life(folder, directory / "hits", hits, random, report, broken).run(part)
         if report.ok:
             shutil.rmtree(folder)
         say(f"store {report.stores}: {len(left)} rounds left, {time.monotonic() - began_s:.0f} s")
@@ -108,67 +119,89 @@ def run_campaign(
 class _Life:
     """One store, from its making to the last look."""
 
-    def __init__(self, folder: Path, hits_path: Path, hits: Hits, random: Random, report: Report) -> None:
+    def __init__(
+        self, folder: Path, hits_path: Path, hits: Hits, random: Random, report: Report, broken: str | None
+    ) -> None:
+        self._broken = broken
         self._folder = folder
         self._hits_path = hits_path
         self._hits = hits
         self._random = random
         self._report = report
         self._rebooted = False
+        self._mirrored = random.random() < MIRRORED_SHARE
+        self._full = random.random() < FULL_SHARE
 
     def run(self, ends: list[str]) -> None:
-        for end in ends:
-            step = None
-            if self._random.random() < (AIMED_CUTS if end == "cut" else AIMED_KILLS):
-                step = self._random.choice(TEARING_STEPS if end == "cut" else CAMPAIGN_STEPS)
-            self._round(end, step)
+        while ends:
+            end = ends.pop()
+            done = self._round(end, self._next_step(end))
             if not self._report.ok:
                 return
+            if not done:
+                ends.append(end)
         self._round("last", None)
         model = Model.load(self._folder / "model")
         self._report.operations += model.done
+
+    def _next_step(self, end: str) -> str | None:
+        """Which step is aimed at: each in its turn, those that were missed once more."""
+        if self._random.random() >= (AIMED_CUTS if end == "cut" else AIMED_KILLS):
+            return None
+        if end == "cut":
+            return self._random.choice(TEARING_STEPS)
+        if not self._report.turns:
+            self._report.turns = self._random.sample(CAMPAIGN_STEPS, len(CAMPAIGN_STEPS))
+        return self._report.turns.pop()
 
     def _spec(self, aim: tuple[str, int] | None, *, last: bool) -> Spec:
         random = self._random
         return Spec(
             self._folder, self._hits_path, random.randrange(1 << 32), aim, random.random() < 0.4,
-            self._rebooted, last,
+            self._rebooted, self._mirrored, self._full, last, self._broken,
         )  # fmt: skip
 
-    def _round(self, end: str, step: str | None) -> None:
-        aim = None
+    def _round(self, end: str, step: str | None) -> bool:
+        """One process, and its end. False: nothing was torn, so that this was no power cut worth the name."""
+        report, aim = self._report, None
         if step is not None:
             # Each step comes as often as it does in these rounds, so that any of its visits is hit.
-            rounds = max(1, self._report.verifications)
-            usual = self._hits.visits(step) // rounds
+            usual = self._hits.visits(step) // max(1, report.verifications)
             aim = (step, self._random.randint(1, max(1, min(usual, MOST_VISITS))))
         spec = self._spec(aim, last=end == "last")
         before = None if step is None else self._hits.kills(step)
         code = self._run(spec, at_random=aim is None and end != "last")
         self._rebooted = False
-        if code in (FOUND, BROKE) or (end == "last" and code != DONE):
+        if code is not None and (end != "last" or code != DONE):
             told = self._folder / ("problems" if (self._folder / "problems").exists() else "stuck")
-            what = told.read_text(encoding="utf-8") if told.exists() else f"ended with {code}"
-            self._report.problems.append(f"{self._folder.name}, {spec}: {what}")
-            return
-        if end == "last":
-            return
+            report.problems.append(f"{self._folder.name}, {spec}, exit {code}: {told.read_text(encoding='utf-8')}")
+        if code is not None:
+            return True
         hit = step is not None and self._hits.kills(step) != before
         if step is not None and not hit:
-            self._report.missed[step] += 1
+            report.missed[step] += 1
+            if end == "kill":
+                report.turns.insert(0, step)
+        at = step if hit and step is not None else AT_RANDOM
         if end == "cut":
-            lost = Synced(self._folder / "store").tear(self._random)
-            self._report.torn_bytes += lost
-            self._report.torn += lost > 0
-            self._rebooted = True
-            self._report.cut_at[step or ""] += hit
-        elif hit and step is not None:
-            self._report.killed_at[step] += 1
-        else:
-            self._report.random_kills += 1
+            return self._cut_power(at)
+        report.killed_at[at] += 1
+        return True
+
+    def _cut_power(self, at: str) -> bool:
+        """Lose what was not synced. False where everything was."""
+        names = ("store", "hub")[: 1 + self._mirrored]
+        lost = sum(Synced(self._folder / name).tear(self._random) for name in names)
+        self._rebooted = True
+        if not lost:
+            self._report.untorn += 1
+            return False
+        self._report.torn_bytes += lost
+        self._report.cut_at[at] += 1
+        return True
 
     def _run(self, spec: Spec, *, at_random: bool) -> int | None:
-        """Fork, and kill. The exit code, None where it was killed."""
+        """Fork, and kill: at some moment, or where the process did not come to the step in time. None: it was killed."""
         readable, writable = os.pipe()
         child = os.fork()
         if child == 0:
@@ -176,16 +209,13 @@ class _Life:
             os._exit(run(spec, lambda: _tell(writable)))
         os.close(writable)
         try:
-            opening = at_random and self._random.random() < 0.1
-            if opening:
-                time.sleep(self._random.uniform(0.0, 0.05))
-            elif select.select([readable], [], [], ROUND_WITHIN_S)[0] and os.read(readable, 1):
+            if at_random and self._random.random() < OPENING_SHARE:
+                return _kill(child, self._random.uniform(0.0, OPENING_S))
+            if select.select([readable], [], [], ROUND_WITHIN_S)[0] and os.read(readable, 1):
                 self._report.verifications += 1
-                if at_random:
-                    time.sleep(self._random.uniform(0.0, RANDOM_WITHIN_S))
-            if at_random:
-                os.kill(child, signal.SIGKILL)
-            return _wait(child)
+            if spec.last:
+                return _kill(child, ROUND_WITHIN_S)
+            return _kill(child, self._random.uniform(0.0, RANDOM_WITHIN_S) if at_random else AIMED_WITHIN_S)
         finally:
             os.close(readable)
 
@@ -194,15 +224,15 @@ def _tell(writable: int) -> None:
     os.write(writable, b"v")
 
 
-def _wait(child: int) -> int | None:
-    """Wait for a process, and kill it where it takes too long. Its exit code, None where it was killed by itself or at once."""
-    deadline_s = time.monotonic() + ROUND_WITHIN_S
+def _kill(child: int, after_s: float) -> int | None:
+    """Kill a process that has not ended by then. Its exit code, None where it was killed, by itself or here."""
+    end_s = time.monotonic() + after_s
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
-        if time.monotonic() > deadline_s:
+        if time.monotonic() >= end_s:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return BROKE
+            return None if after_s < ROUND_WITHIN_S else BROKE
         time.sleep(0.002)

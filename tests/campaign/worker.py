@@ -12,17 +12,22 @@ from pathlib import Path
 from random import Random
 
 from storage import FakeClock, SegmentStore, committer
+from storage.errors import StorageError
+from tests.campaign import power
 from tests.campaign.appends import WRITERS
+from tests.campaign.broken import BREAKS
 from tests.campaign.journal import Journal, Ticked
 from tests.campaign.judging import judge
-from tests.campaign.load import ROUND_S, THREADS, run_alone, run_threaded
+from tests.campaign.load import ROUND_S, THREADS, run_alone, run_threaded, weights_for
 from tests.campaign.model import Model
-from tests.campaign.scene import DISK_LIMIT, Scene
-from tests.campaign.trace import Killer, StoreTrace
+from tests.campaign.reading import damage
+from tests.campaign.scene import DISK_LIMIT, NODE, Scene
+from tests.campaign.trace import Killer
 from tests.oracle.steps import Hits
 
 GENERATION_BYTES = 96 << 10
 CHUNK_BYTES = 48 << 10
+HINDERED_SHARE = 0.03
 STUCK_AFTER_S = 20.0
 """Where every thread stands then is written down: a round takes less than a second."""
 FOUND, BROKE, DONE = 3, 4, 0
@@ -39,8 +44,12 @@ class Spec:
     aim: tuple[str, int] | None
     threaded: bool
     rebooted: bool
+    mirrored: bool
+    full: bool
     last: bool = False
     """Judge, do nothing more, close."""
+    broken: str | None = None
+    """A promise that is broken on purpose (`broken`)."""
 
 
 def run(spec: Spec, verified: Callable[[], None]) -> int:
@@ -55,7 +64,10 @@ def run(spec: Spec, verified: Callable[[], None]) -> int:
 
 
 def _run(spec: Spec, verified: Callable[[], None]) -> int:
+    power.watch()
     sys.setswitchinterval(0.0005)
+    if spec.broken is not None:
+        BREAKS[spec.broken]()
     committer.GENERATION_BYTES = GENERATION_BYTES
     committer.CHUNK_BYTES = CHUNK_BYTES  # type: ignore[attr-defined]
     random = Random(spec.seed)
@@ -67,9 +79,16 @@ def _run(spec: Spec, verified: Callable[[], None]) -> int:
     journal.say(set_to)
     killer = Killer(Hits(spec.hits), spec.aim)
     path = spec.folder / "store"
-    store = SegmentStore.open(path, clock=clock, trace=StoreTrace(killer, path), disk_limit=DISK_LIMIT)
+    store = SegmentStore.open(path, clock=clock, trace=killer, disk_limit=DISK_LIMIT)
+    hub = None
+    if spec.mirrored:
+        path = spec.folder / "hub"
+        hub = SegmentStore.open(path, clock=clock, trace=killer)
+        hub.admit(NODE, store.store_id, store.opening)
     model.take(set_to)
-    problems = judge(store, model, random)
+    if not spec.last:
+        hinder_unlinks(store, random, always=spec.aim is not None and spec.aim[0] == "chunk.unlink_failed")
+    problems = judge(store, hub, model, random, DISK_LIMIT)
     if problems:
         (spec.folder / "problems").write_text("\n".join(problems), encoding="utf-8")
         return FOUND
@@ -78,21 +97,38 @@ def _run(spec: Spec, verified: Callable[[], None]) -> int:
     journal_path.unlink()
     verified()
     if spec.last:
-        store.close()
-        report = SegmentStore.check_directory(path)
-        if report.findings:
-            (spec.folder / "problems").write_text("\n".join(map(str, report.findings)), encoding="utf-8")
-            return FOUND
-        return DONE
-    scene = Scene(
-        store, None, clock, set_to.boot, random, Journal(spec.folder / f"journal-{model.rounds}"), model.rounds
-    )
+        return _close(spec, [store] if hub is None else [store, hub])
+    journal = Journal(spec.folder / f"journal-{model.rounds}")
+    scene = Scene(store, hub, clock, set_to.boot, random, journal, model, full=spec.full)
     scene.tick(0.0)
     scene.prepare([*WRITERS, *THREADS])
-    if spec.threaded:
-        run_threaded(scene, time.monotonic() + ROUND_S)
-    else:
-        run_alone(scene, time.monotonic() + ROUND_S)
+    run_load = run_threaded if spec.threaded else run_alone
+    run_load(scene, time.monotonic() + ROUND_S, weights_for(None if spec.aim is None else spec.aim[0]))
+    return DONE
+
+
+def hinder_unlinks(store: SegmentStore, random: Random, *, always: bool) -> None:
+    """The disk refuses to remove a chunk, now and then: the next opening removes it."""
+    chunks = store._kv.chunks
+    unlink = chunks.unlink
+
+    def hindered(number: int) -> None:
+        if always or random.random() < HINDERED_SHARE:
+            raise StorageError(f"chunk {number}: the disk refuses to remove it")
+        unlink(number)
+
+    chunks.unlink = hindered  # type: ignore[method-assign]
+
+
+def _close(spec: Spec, stores: list[SegmentStore]) -> int:
+    """The end of a store's life: closed, then checked as `edge check` does."""
+    for store in stores:
+        store.close()
+    for name in ("store", "hub")[: len(stores)]:
+        found = damage(SegmentStore.check_directory(spec.folder / name))
+        if found:
+            (spec.folder / "problems").write_text("\n".join(map(str, found)), encoding="utf-8")
+            return FOUND
     return DONE
 
 

@@ -9,7 +9,7 @@ from drivers.batch import merged
 from drivers.contract import Delivery
 from storage.model import Append, Frame
 
-Labelled = tuple[str, bytes, str, int | None]
+Labelled = tuple[str, bytes, str, int | None, bool]
 
 payload_lists = st.lists(st.binary(max_size=3), min_size=1, max_size=4)
 
@@ -21,7 +21,8 @@ def frames(draw: st.DrawFn) -> Frame:
     times_ns = None
     if captured_ns is not None and draw(st.booleans()):
         times_ns = [captured_ns + index for index in range(len(payloads))]
-    return Frame(payloads, draw(st.sampled_from(["", "k"])), captured_ns=captured_ns, times_ns=times_ns)
+    key = draw(st.sampled_from(["", "k"]))
+    return Frame(payloads, key, captured_ns=captured_ns, times_ns=times_ns, key_frame=draw(st.booleans()))
 
 
 appends = st.builds(Append, st.sampled_from(["a", "b"]), st.lists(frames(), min_size=1, max_size=3), st.none())
@@ -35,7 +36,8 @@ def events(of: list[Append], stream: str) -> list[Labelled]:
             continue
         for frame in append.frames:
             times: list[int | None] = [*(frame.times_ns or [])] or [frame.captured_ns] * len(frame.payloads)
-            out += [(stream, payload, frame.routing_key, at) for payload, at in zip(frame.payloads, times, strict=True)]
+            for index, (payload, at) in enumerate(zip(frame.payloads, times, strict=True)):
+                out.append((stream, payload, frame.routing_key, at, frame.key_frame and index == 0))
     return out
 
 

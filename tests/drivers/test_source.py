@@ -28,6 +28,7 @@ class Bench:
         commit_interval_s: float = 0.0,
         stream: str = "plant/flow",
         per_poll: int = 1,
+        config: StreamConfig | None = None,
     ) -> None:
         self.settings = SourceSettings(name="flow", driver="fake", stream=stream, commit_interval_s=commit_interval_s)
         self.device = FakeDevice()
@@ -47,7 +48,7 @@ class Bench:
             self.sink,
             clock=self.clock,
             random=Random(7),
-            stream_config=lambda name: StreamConfig(priority=3),
+            stream_config=lambda name: config or StreamConfig(priority=3),
             trace=lambda step, details: self.steps.append(step),
             wake=self._wake,
         )

@@ -78,8 +78,9 @@ def problems(directory: Path, text: str) -> list[str]:
             "6: upstream[0].bandwidth: not supported by this version: the link is used as it is for now; remove the key",
         ),
         (
-            NODE + '[[stream]]\nname = "a"\nkind = "bulk"\n',
-            '5: stream[0].kind: the text "bulk" is not supported by this version',
+            NODE + '[[stream]]\nname = "a"\ndurable_every = "1s"\n',
+            '5: stream[0].durable_every: this stream is of kind "telemetry", where it says nothing: remove it, or write '
+            'kind = "bulk". A source has its commit_interval',
         ),
         (
             NODE + UPSTREAM + 'kind = "kafka"\n',

@@ -104,6 +104,16 @@ def test_how_a_stream_scales_comes_from_its_table(tmp_path: Path) -> None:
     assert "stream b: telemetry, priority 10, 4 segments" in lines
 
 
+def test_a_bulk_stream_comes_from_its_table(tmp_path: Path) -> None:
+    text = '[[stream]]\nname = "video/gate"\nkind = "bulk"\ndurable_every = "500ms"\nwhen_full = "drop-oldest"\n'
+    (tmp_path / "edge.toml").write_text(NODE + source("a") + text + '[[stream]]\nname = "b"\nkind = "bulk"\n')
+    config = load(tmp_path / "edge.toml")
+    video, plain = (stream.store_config() for stream in config.streams)
+    assert video == StreamConfig("bulk", when_full="drop-oldest", durable_every_s=0.5)
+    assert plain == StreamConfig("bulk", durable_every_s=1.0)
+    assert "stream video/gate: bulk, durable every 0.5 s, priority 10" in describe(config)
+
+
 def uncommented(text: str) -> str:
     """The sample as it is when every line that can be configuration is."""
     return re.sub(r"(?m)^#(?=[\[a-z])", "", text)

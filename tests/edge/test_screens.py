@@ -130,6 +130,11 @@ hub: 200 B behind
     )
 
 
+def test_one_bulk_stream() -> None:
+    shown = text_of(stream_screen(replace(stream("video/gate", 9), kind="bulk", durable_every_s=0.5)))
+    assert "written here; bulk, durable every 0.5 s, priority 10, when full: block\n" in shown
+
+
 def test_one_stream_that_scales_by_its_load() -> None:
     plain = stream("plant/flow", 12_000)
     (old,) = plain.segments

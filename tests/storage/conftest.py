@@ -49,3 +49,10 @@ def store(reopen: Reopen) -> SegmentStore:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 100 kB."""
     monkeypatch.setattr("storage.committer.CHUNK_BYTES", 100_000)
+
+
+@pytest.fixture(params=["carried", "led to"])
+def pointers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways for pointers to come to a block."""
+    if request.param == "led to":
+        monkeypatch.setattr("storage.transactions.placing.INLINE_BYTES", 0)

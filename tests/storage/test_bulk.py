@@ -50,7 +50,7 @@ def test_the_tables_hold_only_pointers(reopen: Reopen) -> None:
     store = reopen()
     store.create_stream("v", BULK)
     append(store, 0, 3_000_000)
-    assert store._committer.written_bytes < 5_000
+    assert store.written_bytes - 3_000_000 < 5_000
     assert payloads(store) == [picture(0, 3_000_000)]
 
 
@@ -143,7 +143,7 @@ def test_a_pointer_whose_chunk_was_never_written_is_told(monkeypatch: pytest.Mon
     twin.power_cut()
     with SegmentStore.in_memory(twin) as again:
         assert payloads(again) == []
-        assert "lost bytes" in again.recovery[0]
+        assert any("lost bytes" in line for line in again.recovery)
 
 
 def test_a_full_disk_keeps_what_was_accepted_and_goes_on_at_the_same_place() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from storage import SegmentStore, StreamConfig
 from storage.retention.forecast import TIME_CONSTANT_S, Intake, full_in_s
+from tests.storage.footage import BULK, append
 from tests.storage.test_disk_limit import LIMIT, Ring, dropping
 
 
@@ -62,3 +63,12 @@ def test_what_was_written_is_counted() -> None:
         before = store.written_bytes
         store.writer("s").append(bytes(range(256)) * 4).result()
         assert store.written_bytes > before + 500
+
+
+def test_what_was_written_to_chunks_is_counted_as_well() -> None:
+    """A camera fills a disk with nothing but these."""
+    with SegmentStore.in_memory() as store:
+        store.create_stream("v", BULK)
+        before = store.written_bytes
+        append(store, 1, 200_000)
+        assert 200_000 < store.written_bytes - before < 210_000

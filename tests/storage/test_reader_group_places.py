@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from storage import FakeClock, Position, SegmentId, SegmentStore, StreamConfig, StreamCut
+from storage import Append, FakeClock, Frame, Position, SegmentId, SegmentStore, StreamConfig, StreamCut
 from storage.errors import InvalidNameError, StorageError, UnknownStreamError
-from storage.model import KeyRange, RetentionPolicy
+from storage.model import KeyRange, RetentionPolicy, key_point
 from storage.readers import GroupConfig, ReaderPosition
 from tests.storage.conftest import Reopen
 from tests.storage.counts import damage
@@ -221,3 +221,48 @@ def test_a_group_starts_and_stops_where_it_is_told(store: SegmentStore, clock: F
         store.reader_group("other", ["never"])
     with pytest.raises(InvalidNameError):
         store.reader_group("a b", ["s"])
+
+
+def test_watermarks_of_a_store_go_by_when_events_were_captured_and_hold_over_a_restart(
+    reopen: Reopen, clock: FakeClock
+) -> None:
+    store = reopen()
+    store.create_stream("s")
+    store.scale("s", [segment.id for segment in store.stream("s").segments], KeyRange().split(2))
+    low = next(key for key in map(str, range(99)) if key_point(key) < 1 << 63)
+    high = next(key for key in map(str, range(99)) if key_point(key) >= 1 << 63)
+    begin = clock.boot_ns()
+    clock.advance(1000)
+
+    def captured(key: str, at_s: int) -> None:
+        store.submit([Append("s", [Frame([b"%d" % at_s], key, captured_ns=begin + at_s * 10**9)])]).result()
+
+    for key, at_s in ((low, 10), (low, 20), (low, 30), (high, 500), (high, 600)):
+        captured(key, at_s)
+    group = store.reader_group("g", ["s"], config=GroupConfig(record_interval_s=0))
+    reader = group.reader("a")
+    base = clock.wall_ns() - clock.boot_ns() + begin
+
+    def at(second: int) -> int:
+        return base + second * 10**9
+
+    seen = [reader.read(1) for _ in range(3)]
+    reader.read(0)
+    assert sum(map(len, seen)) == 3
+    assert group.watermark("s") in [(at(10), at(500)), (at(20), at(500))]
+    for _ in range(6):
+        reader.read()
+    reader.close()
+    assert group.watermark("s") == (at(600), at(600))
+    captured(low, 40)
+    assert store.reader_group("g").watermark("s") == (at(30), at(600))
+    store = reopen()
+    assert store.reader_group("g").watermark("s") == (at(30), at(600))
+    segments = [segment.id for segment in store.stream("s").segments if segment.until is None]
+    store.scale("s", segments, [KeyRange()])
+    captured(high, 700)
+    reader = store.reader_group("g").reader("b")
+    for _ in range(6):
+        reader.read()
+    reader.close()
+    assert store.reader_group("g").watermark("s") == (at(700), at(700))

@@ -216,6 +216,22 @@ def test_age_does_not_take_what_a_consumer_has_not_read(store: SegmentStore, clo
     assert numbers(store) == list(range(3, 10))
 
 
+@pytest.mark.parametrize("policy", [kept(max_age_s=HOUR_S), kept(max_bytes=300), kept(consumed=True)])
+def test_a_consumer_in_the_middle_of_a_commit_keeps_all_of_it(
+    store: SegmentStore, clock: FakeClock, policy: StreamConfig
+) -> None:
+    store.create_stream("s", policy)
+    for commit in range(3):
+        tickets = [store.writer("s").append(b"%d" % (10 * commit + key), f"k{key}") for key in range(3)]
+        assert len({ticket.result().commit for ticket in tickets}) == 1
+    events = list(store.read("s"))
+    clock.advance(10 * HOUR_S)
+    store.retain({"s": store.last_commit}, {"s": [events[4].next]})
+    assert numbers(store) == [10, 11, 12, 20, 21, 22]
+    assert store.stream("s").segments[0].start == events[3].position.offset
+    assert store.check().findings == []
+
+
 def test_a_mirrored_stream_is_not_older_than_the_hub_knows(clock: FakeClock) -> None:
     with SegmentStore.in_memory(clock=clock) as gateway, SegmentStore.in_memory(clock=FakeClock(boot=9)) as hub:
         gateway.create_stream("s", kept(max_age_s=5.5 * HOUR_S))

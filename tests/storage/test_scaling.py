@@ -6,51 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import Append, Event, FakeClock, Frame, SegmentInfo, SegmentStore
-from storage.errors import ConditionFailedError, StorageError, StreamSealedError, WriterNumberGapError
+from storage import Append, Event, FakeClock, Frame, Receipt, SegmentStore, Ticket
+from storage.errors import ConditionFailedError, StorageError, StreamSealedError
+from storage.group import Group
 from storage.kv.memory import MemoryTwin
-from storage.model import KeyRange, Position, StreamCut, key_point
-
-KEYS = [f"pump-{number}" for number in range(8)]
-
-
-def open_segments(store: SegmentStore) -> list[SegmentInfo]:
-    return [segment for segment in store.stream("s").segments if segment.until is None]
-
-
-def split(store: SegmentStore, index: int = 0, parts: int = 2) -> None:
-    segment = open_segments(store)[index]
-    store.scale("s", [segment.id], segment.keys.split(parts))
-
-
-def merge(store: SegmentStore, index: int = 0) -> None:
-    one, other = sorted(open_segments(store), key=lambda segment: segment.keys.low)[index : index + 2]
-    store.scale("s", [one.id, other.id], [KeyRange(one.keys.low, other.keys.high)])
-
-
-def append(store: SegmentStore, key: str, payload: bytes) -> Position:
-    position = store.submit([Append("s", [Frame([payload], key)])]).result().positions[0]
-    assert position is not None
-    return position
-
-
-def scaled(store: SegmentStore, rounds: int = 40) -> list[tuple[str, bytes]]:
-    """Appends with splits and merges in between."""
-    store.create_stream("s")
-    written = []
-    for number in range(rounds):
-        key = KEYS[number % len(KEYS)]
-        append(store, key, b"%d" % number)
-        written.append((key, b"%d" % number))
-        if number % 10 == 4:
-            split(store)
-        elif number % 10 == 9 and len(open_segments(store)) > 1:
-            merge(store)
-    return written
-
-
-def told(events: list[Event]) -> list[tuple[str, bytes]]:
-    return [(event.routing_key, event.payload) for event in events]
+from storage.model import KeyRange, Position, key_point
+from tests.storage.scaled import KEYS, append, merge, open_segments, scaled, split, told
 
 
 def test_a_key_is_in_one_open_segment_and_goes_on_in_its_successor() -> None:
@@ -67,13 +28,6 @@ def test_a_key_is_in_one_open_segment_and_goes_on_in_its_successor() -> None:
         for key in KEYS:
             here = high if key_point(key) >= 1 << 63 else low
             assert append(store, key, b"1")[:2] == (here.id.number, here.id.epoch)
-
-
-def test_what_was_written_is_read_in_order_across_splits_and_merges() -> None:
-    with SegmentStore.in_memory() as store:
-        written = scaled(store)
-        assert told(list(store.read("s"))) == written
-        assert store.check().findings == []
 
 
 def test_every_position_from_before_and_between_scales_goes_on_exactly_behind_itself() -> None:
@@ -115,20 +69,23 @@ def test_writers_whose_numbers_lie_in_several_segments_are_checked_over_all_of_t
         assert store.check().ok
 
 
-def test_a_stream_cut_holds_through_scales() -> None:
+def test_a_cut_shares_out_the_key_space_where_a_segment_was_given_up_whole() -> None:
     with SegmentStore.in_memory() as store:
-        written = scaled(store, 23)
-        reader = store.reader("s")
-        read = reader.poll(11)
-        cut = StreamCut.parse(str(reader.cut))
-        for _ in range(3):
-            split(store, -1)
-            written.append(("late", b"x"))
-            append(store, "late", b"x")
-        assert len(read) == 11
-        assert told(list(store.read("s", cut))) == written[11:]
-        assert told(list(store.read("s", "head", stop=cut))) == written[:11]
-        assert str(store.cut("s", cut)) == str(cut)
+        store.create_stream("s")
+        split(store)
+        low, high = open_segments(store)
+        keys = {segment: next(key for key in KEYS if key_point(key) in segment.keys) for segment in (low, high)}
+        last = [append(store, keys[segment], b"0") for segment in (low, high)][-1]
+        store.scale("s", [low.id, high.id], KeyRange().split(3))
+        store.truncate("s", last._replace(offset=store.stream("s").segments[high.id.number].length))
+        append(store, keys[high], b"1")
+        ranges = {segment.id.number: segment.keys for segment in store.stream("s").segments}
+        for where in ("head", Position(0, 0, 0)):
+            held = sorted(ranges[position.number].low for position in store.cut("s", where).positions)
+            assert held == [low.keys.low, high.keys.low]
+        reader = store.reader_group("g", ["s"]).reader("r")
+        items = [item for _ in range(9) for item in reader.read()]
+        assert [item.payload for item in items if isinstance(item, Event)] == [b"0", b"1"]
 
 
 def test_head_and_tail_are_cuts_of_all_that_is_open() -> None:
@@ -159,19 +116,6 @@ def test_a_follower_reads_on_through_a_scale_in_small_steps() -> None:
         assert read == [b"%d" % number for number in range(30)]
 
 
-def test_a_number_stored_before_a_scale_is_not_stored_again_behind_it() -> None:
-    with SegmentStore.in_memory() as store:
-        store.create_stream("s")
-        writer = store.writer("s", "w")
-        writer.append_many([b"0", b"1"], "a").result()
-        split(store)
-        assert writer.append(b"1", "a", number=1).result().duplicates == 1
-        with pytest.raises(WriterNumberGapError):
-            writer.append(b"3", "a", number=3).result()
-        assert writer.append(b"2", "b", number=2).result().stored == 1
-        assert [event.payload for event in store.read("s")] == [b"0", b"1", b"2"]
-
-
 def test_a_sealed_stream_is_read_and_takes_nothing_more() -> None:
     with SegmentStore.in_memory() as store:
         written = scaled(store, 12)
@@ -182,23 +126,6 @@ def test_a_sealed_stream_is_read_and_takes_nothing_more() -> None:
             append(store, "a", b"late")
         assert {segment.id: segment.length for segment in store.stream("s").segments} == ends
         assert told(list(store.read("s", follow=True))) == written
-
-
-def test_a_sealed_segment_never_grows() -> None:
-    with SegmentStore.in_memory() as store:
-        store.create_stream("s")
-        append(store, "a", b"0")
-        length = store.stream("s").segments[0].length
-        # In one commit: what comes before the scale goes to the old segment, what comes behind it to the new ones.
-        before = store.submit([Append("s", [Frame([b"1"], "a")])])
-        segment = store.stream("s").segments[0]
-        store.scale("s", [segment.id], segment.keys.split())
-        sealed = store.stream("s").segments[0]
-        assert before.result().commit == store.last_commit
-        assert sealed.length > length
-        append(store, "a", b"2")
-        assert store.stream("s").segments[0].length == sealed.length
-        assert [event.payload for event in store.read("s")] == [b"0", b"1", b"2"]
 
 
 def test_a_scale_that_does_not_fit_is_refused_whole() -> None:
@@ -301,3 +228,40 @@ def test_under_random_scales_each_key_is_read_once_and_in_order(
         assert told([e for e in again.poll(1000) if isinstance(e, Event)]) == written[len(read) :]
     assert told(read) == written
     assert store.check().findings == []
+
+
+def test_check_finds_a_writers_last_number_in_whichever_segment_it_is() -> None:
+    """Keys of a later segment may have been written before those of an earlier one; and given up, or not."""
+    low, high = sorted(KEYS, key=key_point)[:: len(KEYS) - 1]
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        split(store)
+        writer = store.writer("s", "w")
+        writer.append(b"0", high).result()
+        position = writer.append(b"1", low).result().positions[0]
+        assert position is not None
+        assert store.check().findings == []
+        store.truncate("s", position._replace(offset=store.stream("s").segments[1].length))
+        assert [event.number for event in store.read("s")] == [0]
+        assert store.check().findings == []
+
+
+def test_check_finds_a_number_ahead_of_the_events_though_older_ones_were_given_up() -> None:
+    low, high = sorted(KEYS, key=key_point)[:: len(KEYS) - 1]
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        split(store)
+        writer = store.writer("s", "w")
+        for key in (low, high, low):
+            writer.append(b"x", key).result()
+        store.truncate("s", list(store.read("s"))[2].position)
+        assert store.check().findings == []
+
+        def claim_more(group: Group, ticket: Ticket) -> None:
+            group.changes.writers[group.catalog.streams["s"].number, "w"] = 7
+            group.changes.cursors["c"] = b""
+            group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
+
+        store.submit_take(claim_more, 0).result()
+        (finding,) = store.check().findings
+        assert "number 7, the events end at 2" in finding.what

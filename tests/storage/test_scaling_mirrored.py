@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 from storage import Append, Frame, SegmentStore, committer
 from storage.kv.memory import MemoryTwin
 from storage.mirror.unit import Unit
-from storage.model import KeyRange, SegmentInfo
+from storage.model import KeyRange
 from storage.records import StreamRecord
 from tests.storage.conftest import Reopen
-
-KEYS = [f"pump-{number}" for number in range(8)]
-
-
-def open_segments(store: SegmentStore) -> list[SegmentInfo]:
-    return sorted((s for s in store.stream("s").segments if s.until is None), key=lambda segment: segment.keys.low)
-
-
-def append(store: SegmentStore, key: str, payload: bytes) -> None:
-    store.submit([Append("s", [Frame([payload], key)])]).result()
+from tests.storage.scaled import KEYS, append, open_segments
 
 
 def next_unit(gateway: SegmentStore, hub: SegmentStore, max_bytes: int = 1) -> Unit | None:
@@ -104,6 +95,24 @@ def test_a_head_given_up_before_it_was_sent_is_a_gap_in_each_segment() -> None:
         drain_plain(gateway, hub)
         assert [event.payload for event in hub.read("g/s")] == [b"0", *(event.payload for event in kept)]
         assert sum(segment.gaps for segment in hub.stream("g/s").segments) == 2
+        assert hub.check().ok
+
+
+def test_a_head_given_up_behind_a_scale_that_is_not_sent_yet_waits_for_it() -> None:
+    with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
+        gateway.create_stream("s")
+        append(gateway, "a", b"0")
+        drain(gateway, hub)
+        for number in range(2):
+            append(gateway, "a", b"%d" % number)
+        segment = open_segments(gateway)[0]
+        gateway.scale("s", [segment.id], [segment.keys])
+        for number in range(3):
+            last = append(gateway, "a", b"%d" % number)
+        gateway.truncate("s", last)
+        drain_plain(gateway, hub)
+        assert [event.payload for event in hub.read("g/s")] == [event.payload for event in gateway.read("s")]
+        assert sum(segment.gaps for segment in hub.stream("g/s").segments) == 1
         assert hub.check().ok
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from storage import Append, Event, FakeClock, Frame, Position, SegmentStore, StreamConfig
 from storage.errors import (
-    ConditionFailedError,
     InvalidNameError,
     StorageError,
     TooLargeError,
@@ -65,27 +64,6 @@ def test_every_position_reads_on_from_there(store: SegmentStore) -> None:
     assert list(store.read("s", limit=3)) == events[:3]
 
 
-def test_the_same_numbers_again_are_acknowledged_and_not_stored(reopen: Reopen) -> None:
-    store = reopen()
-    store.create_stream("s")
-    store.writer("s", "w").append_many([b"0", b"1", b"2"]).result()
-    store = reopen()
-    again = store.writer("s", "w").append_many([b"1", b"2", b"3"], number=1).result()
-    assert (again.stored, again.duplicates) == (1, 2)
-    assert payloads(store) == [b"0", b"1", b"2", b"3"]
-    assert store.writer("s", "w").append(b"0", number=0).result().positions == (None,)
-    assert store.writer("s", "other").append(b"0", number=0).result().stored == 1
-
-
-def test_a_gap_in_numbers_is_refused_and_says_what_is_missing(store: SegmentStore) -> None:
-    store.create_stream("s")
-    writer = store.writer("s", "w")
-    writer.append(b"0").result()
-    with pytest.raises(WriterNumberGapError, match="number 1 is missing"):
-        writer.append(b"5", number=5).result()
-    assert payloads(store) == [b"0"]
-
-
 def test_numbers_within_one_group_of_appends_are_seen_too(store: SegmentStore) -> None:
     store.create_stream("s")
     writer = store.writer("s", "w")
@@ -116,20 +94,6 @@ def test_a_cursor_moves_with_its_data(reopen: Reopen) -> None:
     store = reopen()
     assert store.cursor("files") == b"offset 7"
     assert store.cursor("nobody") is None
-
-
-def test_of_concurrent_conditional_appends_exactly_one_wins(store: SegmentStore) -> None:
-    store.create_stream("s")
-    length = store.stream("s").segments[0].length
-    tickets = [store.submit([Append("s", [Frame([b"%d" % i])], expected_length=length)]) for i in range(8)]
-    outcomes = []
-    for ticket in tickets:
-        try:
-            outcomes.append(ticket.result().stored)
-        except ConditionFailedError:
-            outcomes.append(0)
-    assert sorted(outcomes) == [0] * 7 + [1]
-    assert len(payloads(store)) == 1
 
 
 def test_a_follower_sees_what_is_appended_while_it_waits(store: SegmentStore) -> None:

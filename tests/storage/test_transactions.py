@@ -17,7 +17,7 @@ from storage.errors import (
     WriterNumberGapError,
 )
 from storage.model import Position, TransactionState
-from storage.transactions import placing, transactions
+from storage.transactions import transactions
 from storage.transactions.transaction import Transaction
 from tests.storage.conftest import Reopen
 
@@ -27,13 +27,6 @@ ABORTED, COMMITTED, COMMITTING, OPEN = (
     TransactionState.COMMITTING,
     TransactionState.OPEN,
 )
-
-
-@pytest.fixture(params=["carried", "led to"])
-def pointers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways for pointers to come to a block."""
-    if request.param == "led to":
-        monkeypatch.setattr(placing, "INLINE_BYTES", 0)
 
 
 def append(store: SegmentStore, payload: bytes, stream: str = "s", key: str = "") -> Ticket:
@@ -154,41 +147,6 @@ def test_cursors_and_tables_go_with_the_commit(store: SegmentStore) -> None:
     assert table.get("k") is not None
 
 
-@pytest.mark.usefixtures("pointers")
-def test_a_transaction_spans_scales(reopen: Reopen) -> None:
-    store = reopen()
-    store.create_stream("s")
-    keys = [f"pump-{number}" for number in range(8)]
-    append(store, b"before", key="pump-0").result()
-    transaction = store.begin_transaction(["s"])
-    for key in keys:
-        transaction.append(key.encode(), key).result()
-    first = store.stream("s").segments[0]
-    store.scale("s", [first.id], first.keys.split(2))
-    for key in keys:
-        append(store, b"between", key=key).result()
-    transaction.append(b"last", "pump-0").result()
-    transaction.commit()
-    for key in keys:
-        append(store, b"after", key=key).result()
-    for _ in range(2):
-        seen = [(event.routing_key, event.payload) for event in store.read("s")]
-        assert [payload for key, payload in seen if key == "pump-0"] == [
-            b"before",
-            b"between",
-            b"pump-0",
-            b"last",
-            b"after",
-        ]
-        for key in keys[1:]:
-            assert [payload for of, payload in seen if of == key] == [b"between", key.encode(), b"after"]
-        inside = [payload for _, payload in seen if payload not in (b"before", b"between", b"after")]
-        assert inside == [*(key.encode() for key in keys), b"last"]
-        assert len([each for each in store.stream("s").segments if each.until is None]) == 2
-        assert store.check().findings == []
-        store = reopen()
-
-
 def test_a_stream_that_has_had_all_its_segments_goes_on_as_it_is(
     store: SegmentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,36 +180,6 @@ def test_a_stream_that_was_sealed_meanwhile_takes_no_commit(store: SegmentStore)
     assert payloads(store) == payloads(store, "t") == []
     transaction.abort()
     assert store.check().findings == []
-
-
-def test_a_lease_ends_only_what_was_left_open(reopen: Reopen, clock: FakeClock) -> None:
-    store = reopen()
-    store.create_stream("s")
-    left, kept, committing = (store.begin_transaction(["s"], lease_s=10) for _ in range(3))
-    for each in (left, kept, committing):
-        each.append(b"1").result()
-    clock.advance(9)
-    kept.ping()
-    clock.step_wall(1e9)
-    assert store.expire_transactions() == []
-    waiting = store.commit_transaction(committing.id)
-    assert committing.state is COMMITTING
-    clock.advance(5)
-    assert store.expire_transactions() == [left.id]
-    waiting.result()
-    store.commit()
-    assert (left.state, kept.state, committing.state) == (ABORTED, OPEN, COMMITTED)
-    with pytest.raises(TransactionEndedError):
-        left.commit()
-    clock.advance(1000)
-    clock.reboot()
-    store = reopen()
-    assert store.expire_transactions() == []
-    assert store.transaction_state(kept.id) is OPEN
-    clock.advance(11)
-    assert store.expire_transactions() == [kept.id]
-    store.commit()
-    assert payloads(store) == [b"1"]
 
 
 def test_a_context_whose_lease_ended_inside_raises(store: SegmentStore, clock: FakeClock) -> None:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from storage import Append, Event, Frame, Gap, GapReason, Position, SegmentStore
+from storage import Append, Event, Frame, Position, SegmentStore
 from storage.retention.drops import Dropped
 from tests.storage.conftest import Reopen
 
@@ -31,20 +31,6 @@ def test_offsets_stay_and_the_rest_is_read_as_before(reopen: Reopen) -> None:
         assert store.check().findings == []
         store = reopen()
     assert fill(store, 3, events=1)[:14] == events[6:]
-
-
-def test_a_read_below_the_start_is_told_once_and_goes_on(store: SegmentStore) -> None:
-    events = fill(store, 10)
-    reader = store.reader("s", events[3].position)
-    store.truncate("s", events[8].position)
-    gap, *rest = reader.poll() + reader.poll()
-    assert gap == Gap(
-        "s", events[3].position, events[8].position, GapReason.DROPPED, None, "given up before this read (request)"
-    )
-    assert rest == events[8:]
-    gaps: list[Gap] = []
-    assert list(store.read("s", Position(0, 0, 0), on_gap=gaps.append)) == events[8:]
-    assert [(gap.reason, gap.events) for gap in gaps] == [(GapReason.DROPPED, 8)]
 
 
 def test_a_segment_never_begins_inside_a_commit(store: SegmentStore) -> None:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
@@ -14,7 +15,7 @@ from storage import Event, FakeClock, Frame, Gap, Position, Receipt, SegmentStor
 from storage.errors import StorageError, StoreClosedError, StoreFailedError
 from storage.kv.memory import MemoryTwin
 from storage.model import RetentionPolicy
-from tests.storage.model.semantics import Append, Appends, Create, Done, Model, Place, Said, Submission
+from tests.storage.model.semantics import Append, Appends, Commit, Create, Done, Model, Place, Said, Submission
 
 STREAMS = {
     "a": StreamConfig(),
@@ -105,6 +106,8 @@ class Bench(RuleBasedStateMachine):
         self.in_flight: list[InFlight] = []
         self.overtaking: Submission | None = None
         """What gives something up is committed before all that waits."""
+        self.transactions: list[UUID] = []
+        """Every one that was ever begun."""
         self.steps_left: int | None = None
         self.torn = 0
         self.said = 0
@@ -141,15 +144,21 @@ class Bench(RuleBasedStateMachine):
     def come_back(self) -> None:
         self.twin.stalled_writes = self.twin.failing_syncs = 0
         self.store = self.open_store()
+        self.take_up_starts()
         found = next((model for model in self.possible() if self.is_held(model)), None)
         if found is None:
             self.compare()
             raise AssertionError("no prefix of what was in flight is there")
         self.model = found
+        for transaction in found.transactions.values():
+            transaction.refused = None
         self.in_flight = []
         self.overtaking = None
         self.known.forget_but(found)
         self.compare()
+
+    def take_up_starts(self) -> None:
+        """Of what was given up when the power went, see how far that went."""
 
     def possible(self) -> Iterator[Model]:
         yield self.model
@@ -172,6 +181,10 @@ class Bench(RuleBasedStateMachine):
             return False
         if {name: self.store.cursor(name) for name in ("cursor",)} != {"cursor": model.cursors.get("cursor")}:
             return False
+        for each in self.transactions:
+            known = model.transactions.get(each)
+            if self.store.transaction_state(each) != (None if known is None else known.state):
+                return False
         for name, stream in model.streams.items():
             if [(s.keys, s.until, s.events) for s in streams[name].segments] != [
                 (s.keys, s.until, len(s.said)) for s in stream.segments
@@ -247,7 +260,7 @@ class Bench(RuleBasedStateMachine):
 
     def expect_refusal(self, submission: Submission, told: StorageError) -> None:
         try:
-            self.model.copy().take(submission, 0)
+            self.model.take(submission, 0)
         except StorageError as error:
             assert type(error) is type(told), f"refused with {told!r}, not {error!r}"
             return
@@ -255,11 +268,16 @@ class Bench(RuleBasedStateMachine):
 
     def expect(self, submission: Submission, done: Done, told: Receipt) -> None:
         assert (told.stored, told.duplicates) == (done.stored, done.duplicates)
-        assert isinstance(submission, Appends)
-        for append, place, position in zip(submission.appends, done.first, told.positions, strict=True):
+        if isinstance(submission, Commit):
+            names = list(self.model.transactions[submission.transaction].then) if told.positions else []
+        elif isinstance(submission, Appends):
+            names = [append.stream for append in submission.appends]
+        else:
+            return
+        for name, place, position in zip(names, done.first, told.positions, strict=True):
             assert (place is None) == (position is None)
             if place is not None and position is not None:
-                self.known.note(append.stream, place, position)
+                self.known.note(name, place, position)
 
     # looking
 
@@ -312,9 +330,13 @@ class Bench(RuleBasedStateMachine):
         self.store.close()
         self.settle()
         self.come_back()
+        self.at_the_end()
         report = self.store.check()
         assert report.findings == [], report.findings
         self.store.close()
+
+    def at_the_end(self) -> None:
+        """What else is to be looked at, once."""
 
     def expect_events(self, name: str, events: list[Event], expected: list[Place]) -> None:
         """These events, in this order, each with all that was said, where it always stood."""
