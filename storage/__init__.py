@@ -138,7 +138,8 @@ Time (`storage.boots`, `storage.seeking`)
 Opening
     1. FORMAT is checked, the lock taken.
     2. The write-ahead logs are read by our own reader (`storage.kv.logs`) before the engine sees them. A torn tail, a
-       record that ends behind the end of the newest file, is what a power cut leaves, and is cut.
+       record that ends behind the end of the newest file or has pages that were never written, is what a power cut
+       leaves, and is cut.
     3. Anything else that does not check is damage: the logs are copied to `aside/`, and the engine skips what it can't
        read. Then the commit chain is walked: commits that the engine skipped but our reader found whole are written
        again, blocks that were hit become gap records (reason DAMAGED), and the chain is closed by commit records marked

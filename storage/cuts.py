@@ -163,7 +163,7 @@ class Cuts:
             scan = self.scan(layout)
             wanted = commit + 1 if place < index else commit
             record = scan.record
-            if layout.opened > commit:
+            if layout.opened >= wanted:
                 offsets.append((layout, 0))
             else:
                 commits = _Commits(partial(self._commit, scan), record.length)

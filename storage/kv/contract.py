@@ -47,6 +47,8 @@ class LogEvidence:
     mended: tuple[str, ...] = ()
     loose: tuple[bytes, ...] = ()
     """Blocks and commit records found in table files that the engine left out, checked, under keys not known."""
+    unwritten: bool = False
+    """The newest log ends in a write that was never synced, and that the engine would call damage."""
     whole: bool = False
     """Not only the log was hit: anything that the store holds may be missing."""
 

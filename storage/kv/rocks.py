@@ -199,7 +199,7 @@ class RocksStore:
             raise DamagedBlockError(f"reading {self.path}: {damage}")
 
     def _mode(self) -> DBRecoveryMode:
-        skip = self.evidence.damage
+        skip = self.evidence.damage or self.evidence.unwritten
         return DBRecoveryMode.skip_any_corrupted_record() if skip else DBRecoveryMode.tolerate_corrupted_tail_records()
 
     def _add_evidence(self, damage: str) -> None:

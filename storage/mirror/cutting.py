@@ -125,18 +125,7 @@ class UnitCutter:
                 last[entry.stream] = commit.number
         if not entries and (boots is None or not changed):
             return None
-        parts = [
-            Part(
-                behind[number][0].name,
-                behind[number][0].incarnation,
-                behind[number][0].config.to_json(),
-                behind[number][1],
-                last[number],
-                tuple(of_stream),
-                _layout_at(behind[number][0], last[number]),
-            )
-            for number, of_stream in entries.items()
-        ]
+        parts = [_part(*behind[number], last[number], of_stream) for number, of_stream in entries.items()]
         opening = 0 if self._catalog.node is None else self._catalog.node.opening
         through = changed[-1].commit if changed else boots or 0
         return Unit(self._node, self._store, opening, tuple(changed), tuple(parts), boots or 0, through)
@@ -257,13 +246,21 @@ def _given_up(scans: Sequence[BehindScan]) -> tuple[dict[int, list[Entry]], dict
     return gaps, through
 
 
-def _layout_at(stream: StreamRecord, commit: int) -> bytes:
+def _part(stream: StreamRecord, after: int, through: int, entries: Sequence[Entry]) -> Part:
+    layout = _layout_at(stream, through)
+    # What was given up of segments that upstream does not know by then goes with the commits that opened them.
+    there = {(each.segment, each.epoch) for each in layout}
+    sent = tuple(entry for entry in entries if (entry.segment, entry.epoch) in there)
+    encoded = b"" if layout == (FIRST_SEGMENT,) else json.dumps(encode_layout(layout)).encode()
+    return Part(stream.name, stream.incarnation, stream.config.to_json(), after, through, sent, encoded)
+
+
+def _layout_at(stream: StreamRecord, commit: int) -> tuple[SegmentLayout, ...]:
     """The segments that a stream had at a commit; of one that is mirrored here all it has: its commits are others'."""
-    layout = stream.layout
-    if stream.origin is None:
-        layout = tuple(
-            replace(each, until=None, sealed=None) if each.sealed is not None and each.sealed > commit else each
-            for each in layout
-            if each.opened <= commit
-        )
-    return b"" if layout == (FIRST_SEGMENT,) else json.dumps(encode_layout(layout)).encode()
+    if stream.origin is not None:
+        return stream.layout
+    return tuple(
+        replace(each, until=None, sealed=None) if each.sealed is not None and each.sealed > commit else each
+        for each in stream.layout
+        if each.opened <= commit
+    )

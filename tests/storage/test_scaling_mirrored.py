@@ -98,6 +98,24 @@ def test_a_head_given_up_before_it_was_sent_is_a_gap_in_each_segment() -> None:
         assert hub.check().ok
 
 
+def test_a_head_given_up_behind_a_scale_that_is_not_sent_yet_waits_for_it() -> None:
+    with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
+        gateway.create_stream("s")
+        append(gateway, "a", b"0")
+        drain(gateway, hub)
+        for number in range(2):
+            append(gateway, "a", b"%d" % number)
+        segment = open_segments(gateway)[0]
+        gateway.scale("s", [segment.id], [segment.keys])
+        for number in range(3):
+            last = append(gateway, "a", b"%d" % number)
+        gateway.truncate("s", last)
+        drain_plain(gateway, hub)
+        assert [event.payload for event in hub.read("g/s")] == [event.payload for event in gateway.read("s")]
+        assert sum(segment.gaps for segment in hub.stream("g/s").segments) == 1
+        assert hub.check().ok
+
+
 def drain_plain(gateway: SegmentStore, hub: SegmentStore) -> None:
     while (unit := next_unit(gateway, hub)) is not None:
         hub.submit_unit(unit).result()

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
@@ -14,7 +15,7 @@ from storage import Event, FakeClock, Frame, Gap, Position, Receipt, SegmentStor
 from storage.errors import StorageError, StoreClosedError, StoreFailedError
 from storage.kv.memory import MemoryTwin
 from storage.model import RetentionPolicy
-from tests.storage.model.semantics import Append, Appends, Create, Done, Model, Place, Said, Submission
+from tests.storage.model.semantics import Append, Appends, Commit, Create, Done, Model, Place, Said, Submission
 
 STREAMS = {
     "a": StreamConfig(),
@@ -105,6 +106,8 @@ class Bench(RuleBasedStateMachine):
         self.in_flight: list[InFlight] = []
         self.overtaking: Submission | None = None
         """What gives something up is committed before all that waits."""
+        self.transactions: list[UUID] = []
+        """Every one that was ever begun."""
         self.steps_left: int | None = None
         self.torn = 0
         self.said = 0
@@ -147,6 +150,8 @@ class Bench(RuleBasedStateMachine):
             self.compare()
             raise AssertionError("no prefix of what was in flight is there")
         self.model = found
+        for transaction in found.transactions.values():
+            transaction.refused = None
         self.in_flight = []
         self.overtaking = None
         self.known.forget_but(found)
@@ -176,6 +181,10 @@ class Bench(RuleBasedStateMachine):
             return False
         if {name: self.store.cursor(name) for name in ("cursor",)} != {"cursor": model.cursors.get("cursor")}:
             return False
+        for each in self.transactions:
+            known = model.transactions.get(each)
+            if self.store.transaction_state(each) != (None if known is None else known.state):
+                return False
         for name, stream in model.streams.items():
             if [(s.keys, s.until, s.events) for s in streams[name].segments] != [
                 (s.keys, s.until, len(s.said)) for s in stream.segments
@@ -251,7 +260,7 @@ class Bench(RuleBasedStateMachine):
 
     def expect_refusal(self, submission: Submission, told: StorageError) -> None:
         try:
-            self.model.copy().take(submission, 0)
+            self.model.take(submission, 0)
         except StorageError as error:
             assert type(error) is type(told), f"refused with {told!r}, not {error!r}"
             return
@@ -259,11 +268,16 @@ class Bench(RuleBasedStateMachine):
 
     def expect(self, submission: Submission, done: Done, told: Receipt) -> None:
         assert (told.stored, told.duplicates) == (done.stored, done.duplicates)
-        assert isinstance(submission, Appends)
-        for append, place, position in zip(submission.appends, done.first, told.positions, strict=True):
+        if isinstance(submission, Commit):
+            names = list(self.model.transactions[submission.transaction].then) if told.positions else []
+        elif isinstance(submission, Appends):
+            names = [append.stream for append in submission.appends]
+        else:
+            return
+        for name, place, position in zip(names, done.first, told.positions, strict=True):
             assert (place is None) == (position is None)
             if place is not None and position is not None:
-                self.known.note(append.stream, place, position)
+                self.known.note(name, place, position)
 
     # looking
 

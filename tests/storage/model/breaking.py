@@ -1,30 +1,33 @@
-"""Rules that break: power cuts at every step, failed syncs, restarts, and time."""
+"""Rules that break: power cuts at every step, failed syncs, restarts."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from tests.storage.model.bench import Bench, survives
+
+TROUBLES = ["power cut", "reboot", "failed sync", "failed sync, no power cut", "restart", "stall"]
 
 
 class Breaking(Bench):
     """The power goes at a moment between rules, or at some step of what comes next."""
 
-    @precondition(lambda self: self.steps_left is None)
-    @rule(steps=st.integers(0, 12), torn=st.integers(0, 2))
-    def power_will_go(self, steps: int, torn: int) -> None:
-        self.twin.stalled_writes = 0
-        self.torn, self.steps_left = torn, steps
-
     @rule(
-        what=st.sampled_from(["power cut", "reboot", "failed sync", "failed sync, no power cut", "restart", "stall"]),
+        what=st.sampled_from(
+            ["power will go"] * 6
+            + ["power cut", "reboot", "failed sync", "failed sync, no power cut", "restart", "stall"]
+        ),
         torn=st.integers(0, 2),
+        steps=st.integers(0, 12),
     )
     @survives
-    def trouble(self, what: str, torn: int) -> None:
+    def trouble(self, what: str, torn: int, steps: int) -> None:
         self.torn = torn
-        if what == "stall":
+        if what == "power will go":
+            self.twin.stalled_writes = 0
+            self.steps_left = steps if self.steps_left is None else self.steps_left
+        elif what == "stall":
             self.twin.stalled_writes = 2 if self.steps_left is None else 0
         elif what == "restart":
             self.restart()
@@ -54,7 +57,3 @@ class Breaking(Bench):
         self.store.commit()
         self.twin.failing_syncs = 0
         self.settle()
-
-    @rule(seconds=st.sampled_from([0.001, 1.0, 20.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.clock.advance(seconds)

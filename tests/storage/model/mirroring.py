@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from storage import SegmentStore
 from storage.kv.memory import MemoryTwin
@@ -24,8 +24,11 @@ class Mirroring(Bench):
         self.sent: dict[str, list[Place]] = {}
         super().__init__()
 
-    @rule(max_bytes=st.sampled_from([1, 400, 1 << 20]), units=st.integers(1, 8), twice=st.booleans())
+    @rule(max_bytes=st.sampled_from([1, 400, 1 << 20]), units=st.integers(0, 8), twice=st.booleans())
     def replicate(self, max_bytes: int, units: int, twice: bool) -> None:
+        if self.hub is not None and units == 0:
+            self.hub_twin.power_cut()
+            self.hub = SegmentStore.in_memory(self.hub_twin, clock=self.clock)
         for _ in range(units):
             if not self.send_a_unit(max_bytes, twice):
                 break
@@ -55,13 +58,6 @@ class Mirroring(Bench):
             for place in stream.live({})
             if after < stream.segments[place.segment].commits[place.ordinal] <= through
         ]
-
-    @precondition(lambda self: self.hub is not None)
-    @rule()
-    def hub_power_cut(self) -> None:
-        self.hub_twin.power_cut()
-        self.hub = SegmentStore.in_memory(self.hub_twin, clock=self.clock)
-        self.look_at_hub()
 
     def look_at_hub(self) -> None:
         if self.hub is None:
@@ -96,9 +92,12 @@ class Mirroring(Bench):
                 assert not stream.live({})
                 continue
             here, there = self.store.stream(name), self.hub.stream(f"g/{name}")
-            assert [(s.id.number, s.id.epoch, s.keys, s.until, s.length) for s in there.segments] == [
-                (s.id.number, s.id.epoch, s.keys, s.until, s.length) for s in here.segments
-            ]
+            for one, other in zip(here.segments, there.segments, strict=True):
+                assert (other.id.number, other.id.epoch, other.keys, other.until) == (
+                    (one.id.number, one.id.epoch, one.keys, one.until)
+                )
+                # Of a segment that was given up whole before any of it was sent, nothing is.
+                assert other.length == one.length or (other.length == 0 and one.start == one.length)
             assert set(stream.live({})) <= set(self.sent.get(name, ())), "not all of it came up"
         assert [finding for finding in self.hub.check().findings if finding.severity == "error"] == []
         self.hub.close()

@@ -67,7 +67,20 @@ class Reading(Bench):
 
     # reading at a moment
 
-    @rule(where=st.integers(0, 4), values=st.lists(st.integers(0, 10_000), min_size=1, max_size=8))
+    @rule(
+        what=st.sampled_from(["positions", "positions", "a time", "a segment", "cuts", "cuts"]), where=st.integers(0, 4),
+        values=st.lists(st.integers(0, 10_000), min_size=2, max_size=8),
+    )  # fmt: skip
+    def read(self, what: str, where: int, values: list[int]) -> None:
+        if what == "positions":
+            self.read_from_positions(where, values)
+        elif what == "a time":
+            self.read_from_a_time(where, values[0] % 60)
+        elif what == "a segment":
+            self.read_a_segment(where, values[0], 1 + values[1] % 4)
+        else:
+            self.read_kept_cuts(values[0], values[1])
+
     def read_from_positions(self, where: int, values: list[int]) -> None:
         """Of events, and behind them; now and then of one that was given up."""
         name = self.stream_of(where)
@@ -83,7 +96,6 @@ class Reading(Bench):
             else:
                 self.expect_read(name, self.known.at[name, place], stream.at(place))
 
-    @rule(where=st.integers(0, 4), ago=st.integers(0, 60))
     def read_from_a_time(self, where: int, ago: int) -> None:
         name = self.stream_of(where)
         stream = self.model.streams[name]
@@ -107,7 +119,6 @@ class Reading(Bench):
         self.cuts.append(Kept(name, str(self.store.cut(name, where)), dict(places)))
         del self.cuts[:-12]
 
-    @rule(one=st.integers(0, 20), other=st.integers(0, 20))
     def read_kept_cuts(self, one: int, other: int) -> None:
         if self.cuts:
             start, stop = self.cuts[one % len(self.cuts)], self.cuts[other % len(self.cuts)]
@@ -123,7 +134,6 @@ class Reading(Bench):
             cut = StreamCut.parse(kept.cut)
             self.overtake(Truncate(kept.stream, kept.places), lambda: self.store.truncate(kept.stream, cut))
 
-    @rule(where=st.integers(0, 4), value=st.integers(0, 40), most=st.integers(1, 4))
     def read_a_segment(self, where: int, value: int, most: int) -> None:
         """One segment in small steps is the same as in one."""
         name = self.stream_of(where)
@@ -140,7 +150,6 @@ class Reading(Bench):
 
     # readers that stay
 
-    @rule(where=st.integers(0, 4), value=st.integers(0, 20))
     def follow(self, where: int, value: int) -> None:
         name = self.stream_of(where)
         stream = self.model.streams[name]
@@ -151,8 +160,11 @@ class Reading(Bench):
 
     @rule(steps=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, 2, 3, 50])), min_size=1, max_size=6))
     def read_on(self, steps: list[tuple[int, int]]) -> None:
+        """Another one follows now and then."""
         for value, most in steps:
-            if self.tails:
+            if most == 50 or not self.tails:
+                self.follow(value, len(self.tails))
+            else:
                 tail = self.tails[value % len(self.tails)]
                 self.take_in(tail, tail.reader.poll(most))
 

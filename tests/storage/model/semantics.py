@@ -8,6 +8,10 @@ What is appended in one *submission* becomes durable as a whole or not at all, i
 The *order of a stream* is by commit, within a commit by segment, within a segment by place: so that of each key. A
 reader stands somewhere in every segment (`Places`), and is handed what stands behind that, in that order.
 
+A *transaction* is of the segments that were open when it began. What is put into it nobody sees; its commit appends all of
+it, contiguous in each segment, at once. Where some of these segments are no longer open, the commit opens others like them
+for it alone, behind all that is there, and again such as there were. It is open until it is committed or aborted, for ever.
+
 *Giving up* moves a segment's start, to the first event of a commit and never into one. Places do not shift.
 """
 
@@ -16,9 +20,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+from uuid import UUID
 
-from storage.errors import ConditionFailedError, StreamSealedError, WriterNumberGapError
-from storage.model import KeyRange, key_point
+from storage.errors import (
+    ConditionFailedError,
+    StorageError,
+    StreamSealedError,
+    TransactionEndedError,
+    UnknownTransactionError,
+    WriterNumberGapError,
+)
+from storage.model import KeyRange, TransactionState, key_point
+
+OPEN, COMMITTED, ABORTED = TransactionState.OPEN, TransactionState.COMMITTED, TransactionState.ABORTED
 
 
 class Said(NamedTuple):
@@ -124,7 +138,7 @@ class Stream:
         """
         return {
             segment.number: 0
-            if segment.opened > commit
+            if (segment.opened, segment.number) > (commit, number)
             else max(segment.start, sum((made, segment.number) <= (commit, number) for made in segment.commits))
             for segment in self.segments
         }
@@ -193,7 +207,28 @@ class Truncate(NamedTuple):
     places: Places
 
 
-Submission = Appends | Create | Scale | Seal | Truncate
+class Begin(NamedTuple):
+    transaction: UUID
+    streams: Sequence[str]
+
+
+class Put(NamedTuple):
+    """Appends into a transaction."""
+
+    transaction: UUID
+    appends: Sequence[Append]
+
+
+class Commit(NamedTuple):
+    transaction: UUID
+    cursors: Mapping[str, bytes] = {}
+
+
+class Abort(NamedTuple):
+    transaction: UUID
+
+
+Submission = Appends | Create | Scale | Seal | Truncate | Begin | Put | Commit | Abort
 
 
 class Done(NamedTuple):
@@ -205,11 +240,25 @@ class Done(NamedTuple):
 
 
 @dataclass
+class Transaction:
+    then: Mapping[str, Sequence[int]]
+    """Of each of its streams, the segments that were open when it began."""
+    state: TransactionState = OPEN
+    said: list[tuple[str, int, Said]] = field(default_factory=list)
+    """What is in it: of which stream, for which segment of those."""
+    numbers: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """The first and last number that it has of each stream's writers."""
+    refused: StorageError | None = None
+    """What refused something that was put into it. Nobody knows of it any more when the store was reopened."""
+
+
+@dataclass
 class Model:
     """All that is durable of a store."""
 
     streams: dict[str, Stream] = field(default_factory=dict)
     cursors: dict[str, bytes] = field(default_factory=dict)
+    transactions: dict[UUID, Transaction] = field(default_factory=dict)
 
     def copy(self) -> Model:
         streams = {
@@ -219,13 +268,23 @@ class Model:
             )
             for name, stream in self.streams.items()
         }
-        return Model(streams, dict(self.cursors))
+        transactions = {
+            key: replace(each, said=list(each.said), numbers=dict(each.numbers))
+            for key, each in self.transactions.items()
+        }
+        return Model(streams, dict(self.cursors), transactions)
 
     def take(self, submission: Submission, commit: int) -> Done:
         """Take a submission whole. Raises, with nothing taken, why it is refused."""
         after = self.copy()
-        done = after._take(submission, commit)
-        self.streams, self.cursors = after.streams, after.cursors
+        try:
+            done = after._take(submission, commit)
+        except StorageError as error:
+            if isinstance(submission, Put) and submission.transaction in self.transactions:
+                transaction = self.transactions[submission.transaction]
+                transaction.refused = transaction.refused or error
+            raise
+        self.streams, self.cursors, self.transactions = after.streams, after.cursors, after.transactions
         return done
 
     def _take(self, submission: Submission, commit: int) -> Done:
@@ -245,7 +304,27 @@ class Model:
                 self.cursors.update(cursors)
                 firsts = tuple(first for each in done for first in each.first)
                 return Done(firsts, sum(each.stored for each in done), sum(each.duplicates for each in done))
+            case Begin(key, names):
+                if not all(self.streams[name].open for name in names):
+                    raise StreamSealedError("takes nothing more")
+                then = {name: [segment.number for segment in self.streams[name].open] for name in names}
+                self.transactions[key] = Transaction(then)
+            case Put(key, appends):
+                return self._put(self._transaction(key, OPEN), appends)
+            case Commit(key, cursors):
+                transaction = self._transaction(key, OPEN, COMMITTED)
+                if transaction.state is OPEN:
+                    return self._commit(transaction, cursors, commit)
+            case Abort(key):
+                self._transaction(key, OPEN, ABORTED).state = ABORTED
         return Done()
+
+    def _transaction(self, key: UUID, *states: TransactionState) -> Transaction:
+        if key not in self.transactions:
+            raise UnknownTransactionError("begin one")
+        if self.transactions[key].state not in states:
+            raise TransactionEndedError("begin another")
+        return self.transactions[key]
 
     @staticmethod
     def _scale(stream: Stream, sealed: Sequence[int], ranges: Sequence[KeyRange], commit: int) -> None:
@@ -278,3 +357,67 @@ class Model:
             segment.commits.append(commit)
             stored += 1
         return Done((first,), stored, len(append.said) - stored)
+
+    def _put(self, transaction: Transaction, appends: Sequence[Append]) -> Done:
+        stored = count = 0
+        for name, said in ((append.stream, said) for append in appends for said in append.said):
+            count += 1
+            if said.writer is not None and said.number is not None:
+                first, last = transaction.numbers.get((name, said.writer), (None, None))
+                last = self.streams[name].numbers.get(said.writer) if last is None else last
+                if last is not None and said.number > last + 1:
+                    raise WriterNumberGapError("is missing")
+                if last is not None and said.number <= last:
+                    continue
+                transaction.numbers[name, said.writer] = (said.number if first is None else first, said.number)
+            segments = (self.streams[name].segments[number] for number in transaction.then[name])
+            number = next(segment.number for segment in segments if key_point(said.key) in segment.keys)
+            transaction.said.append((name, number, said))
+            stored += 1
+        return Done((None,) * len(appends), stored, count - stored)
+
+    def _commit(self, transaction: Transaction, cursors: Mapping[str, bytes], commit: int) -> Done:
+        """All of it, unless the writers' numbers say that all of it is there."""
+        if transaction.refused is not None:
+            raise transaction.refused
+        repeated = 0
+        for (name, writer), (first, last) in transaction.numbers.items():
+            known = self.streams[name].numbers.get(writer, -1)
+            repeated += max(0, min(known, last) - first + 1)
+        count = len(transaction.said)
+        if 0 < repeated < count:
+            raise TransactionEndedError("abort it")
+        transaction.state = COMMITTED
+        self.cursors.update(cursors)
+        if repeated:
+            return Done((None,) * len(transaction.then), 0, count)
+        for (name, writer), (first, last) in transaction.numbers.items():
+            if first > self.streams[name].numbers.get(writer, first) + 1:
+                raise WriterNumberGapError("is missing")
+            self.streams[name].numbers[writer] = last
+        places = [self._place(transaction, name, commit) for name in transaction.then]
+        return Done(tuple(places), count)
+
+    def _place(self, transaction: Transaction, name: str, commit: int) -> Place | None:
+        """Append what it has of one stream. Where the first of it stands."""
+        stream, then = self.streams[name], transaction.then[name]
+        filled = sorted({number for of, number, _ in transaction.said if of == name})
+        if not filled:
+            return None
+        if not stream.open:
+            raise StreamSealedError("takes nothing more")
+        into = {number: stream.segments[number] for number in filled}
+        now = stream.open
+        rolls = any(segment.until is not None for segment in into.values())
+        if rolls:
+            copies = [stream.segments[number].keys for number in then]
+            self._scale(stream, [segment.number for segment in now], copies, commit)
+            into = dict(zip(then, stream.open, strict=True))
+        first = Place(into[filled[0]].number, len(into[filled[0]].said))
+        for of, number, said in transaction.said:
+            if of == name:
+                into[number].said.append(said)
+                into[number].commits.append(commit)
+        if rolls:
+            self._scale(stream, [segment.number for segment in stream.open], [each.keys for each in now], commit)
+        return first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from storage import KeyRange, SegmentId
 from storage.errors import StorageError, StoreFullError
@@ -94,10 +94,12 @@ class Writing(Bench):
         for _ in range(rivals):
             self.send(Append(name, [self.event(key, 0)], expected))
 
-    @rule()
+    @rule(create=st.booleans())
     @survives
-    def commit(self) -> None:
+    def commit(self, create: bool) -> None:
         self.store.commit()
+        if create and len(self.model.streams) < len(STREAMS):
+            self.create("d")
 
     def commit_all(self) -> None:
         for _ in range(100):
@@ -106,17 +108,16 @@ class Writing(Bench):
         self.settle()
         self.learn()
 
-    @precondition(lambda self: len(self.model.streams) < len(STREAMS))
-    @rule()
-    @survives
-    def create_another(self) -> None:
-        self.create("d")
-
     @rule(where=st.integers(0, 4), first=st.integers(0, 20), merged=st.integers(1, 3), parts=st.integers(1, 3))
     @survives
     def scale(self, where: int, first: int, merged: int, parts: int) -> None:
+        """Split, merge, or both; now and then what may be sealed already."""
         name = self.stream_of(where)
         stream = self.model.streams[name]
+        if first == 20:
+            segment = stream.segments[merged * parts % len(stream.segments)]
+            self.scale_to(name, [segment], segment.keys.split())
+            return
         segments = sorted(stream.open, key=lambda segment: segment.keys.low)
         if not segments or len(stream.segments) >= MOST_SEGMENTS:
             return
@@ -125,33 +126,23 @@ class Writing(Bench):
         parts = parts if len(segments) < 6 else 1
         self.scale_to(name, sealed, KeyRange(sealed[0].keys.low, sealed[-1].keys.high).split(parts))
 
-    @rule(where=st.integers(0, 4), value=st.integers(0, 40))
-    @survives
-    def scale_what_may_be_sealed(self, where: int, value: int) -> None:
-        name = self.stream_of(where)
-        stream = self.model.streams[name]
-        segment = stream.segments[value % len(stream.segments)]
-        if len(stream.segments) < MOST_SEGMENTS:
-            self.scale_to(name, [segment], segment.keys.split())
-
     def scale_to(self, name: str, sealed: list[Segment], ranges: tuple[KeyRange, ...]) -> None:
         ids = [SegmentId(name, segment.number, segment.epoch) for segment in sealed]
         scale = Scale(name, [segment.number for segment in sealed], ranges)
         self.wait_for(scale, lambda: self.store.scale(name, ids, ranges))
 
-    @rule(where=st.integers(0, 2), often=st.integers(0, 5))
-    @survives
-    def seal(self, where: int, often: int) -> None:
-        if often == 0 and where:
-            name = self.stream_of(where)
-            self.wait_for(Seal(name), lambda: self.store.seal(name))
-
     @rule(where=st.integers(0, 4), value=st.integers(0, 10_000))
     @survives
-    def truncate_a_segment(self, where: int, value: int) -> None:
-        """At the position of an event: in its segment what lies before its commit goes, the others stay."""
+    def truncate_or_seal(self, where: int, value: int) -> None:
+        """At the position of an event: in its segment what lies before its commit goes, the others stay.
+
+        Seldom a stream is sealed, which ends much of what can happen to it.
+        """
         name = self.stream_of(where)
         stream = self.model.streams[name]
+        if value % 20 == 0 and where:
+            self.wait_for(Seal(name), lambda: self.store.seal(name))
+            return
         live = stream.live({})
         if live:
             place = live[value % len(live)]
