@@ -15,6 +15,7 @@ Files
     `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is
                     touched. `FORMAT.copy` is the same: each is mended from the other
     `REPAIR`        there while what a repair put aside is not yet back in its place: the number of the folder
+    `WITNESS`       up to which commit the store was durable, never synced (`storage.witness`)
     `LOCK`          locked while open, holds the process id
     `db/`           RocksDB
     `chunks/N.chunk`    blocks of bulk streams, one behind the other and nothing between them
@@ -137,7 +138,8 @@ Time (`storage.boots`, `storage.seeking`)
 Opening
     1. FORMAT is checked, the lock taken.
     2. The write-ahead logs are read by our own reader (`storage.kv.logs`) before the engine sees them. A torn tail, a
-       record that ends behind the end of the newest file, is what a power cut leaves, and is cut.
+       record that ends behind the end of the newest file or has pages that were never written, is what a power cut
+       leaves, and is cut.
     3. Anything else that does not check is damage: the logs are copied to `aside/`, and the engine skips what it can't
        read. Then the commit chain is walked: commits that the engine skipped but our reader found whole are written
        again, blocks that were hit become gap records (reason DAMAGED), and the chain is closed by commit records marked
@@ -147,11 +149,17 @@ Opening
        what was put aside goes back by the commit chain (`storage.kv.repair`); what is nowhere becomes gap records.
     5. Both copies of the tables are read whole and merged; one that does not hold the merge is made again.
     6. Where commit records can't be read otherwise, the chain begins behind them: upstreams are brought what they wrote
-       out of the segments. A bad block in a table file of the data is read around: reads, checks and upstreams see a gap.
-    7. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
+       out of the segments, and what the commits behind them do not continue becomes gap records. A bad block in a table
+       file of the data is read around: reads, checks and upstreams see a gap, and a scrub (`storage.salvage.scrub`), which
+       is part of a repair, writes the gap record. The engine can't show that to a scan, so it is asked for by its offset.
+    7. Where the witness knows of newer commits, they are lost with the newest log: segments that were longer get a gap
+       record up to where they ended, and the next commit a number behind theirs, for an upstream may hold them. After a
+       power cut the witness may be older, and 2**20 numbers are passed over.
+    8. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
        the record was lost and is made again; anything else is cut off, a file of nothing else unlinked. A chunk that is
-       missing or shorter than its record is told with the range lost, and gets nothing more; its pointers read as gaps.
-    8. The next opening number is committed.
+       missing or shorter than its record is told with the range lost, and gets nothing more; gap records take the place
+       of its pointers.
+    9. The next opening number is committed.
 """
 
 from storage.clock import Clock, FakeClock, SystemClock

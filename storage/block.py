@@ -101,8 +101,7 @@ def encode(
     )  # fmt: skip
     header = head + variable
     header += _U32.pack(codec.crc32c(header))
-    whole = header + packed
-    return whole + _U32.pack(codec.crc32c(whole))
+    return b"".join((header, packed, _U32.pack(codec.crc32c(packed, codec.crc32c(header)))))
 
 
 def parse_header(raw: bytes, at: int = 0) -> BlockHeader:

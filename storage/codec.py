@@ -15,6 +15,10 @@ CODEC_ZSTD = 1
 
 _COMPRESS_FROM_BYTES = 200
 """Below this, a zstd frame's own header eats what it saves."""
+_SAMPLE_FROM_BYTES = 128 << 10
+"""From here on a look at some places says whether it is worth compressing all of it."""
+_SAMPLES = 4
+_SAMPLE_BYTES = 4096
 _LEVEL = 1
 SEAL_FORMAT = 1
 _SEAL_HEAD = struct.Struct(">BQ")
@@ -31,14 +35,31 @@ def crc32c(data: bytes | memoryview, seed: int = 0) -> int:
 
 def compress(raw: bytes) -> tuple[int, bytes]:
     """`(codec, body)`: compressed where it saves a tenth or more, as it is otherwise."""
-    if len(raw) >= _COMPRESS_FROM_BYTES:
-        compressor = getattr(_local, "compressor", None)
-        if compressor is None:
-            compressor = _local.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False)
-        packed: bytes = compressor.compress(raw)
-        if len(packed) <= len(raw) - len(raw) // 10:
-            return CODEC_ZSTD, packed
-    return CODEC_NONE, raw
+    if len(raw) < _COMPRESS_FROM_BYTES or (len(raw) >= _SAMPLE_FROM_BYTES and not _sample_pays(raw)):
+        return CODEC_NONE, raw
+    packed = _pack(raw)
+    return (CODEC_ZSTD, packed) if _pays(raw, packed) else (CODEC_NONE, raw)
+
+
+def _sample_pays(raw: bytes) -> bool:
+    """Whether a few places of a large body compress: what a camera has encoded does not anywhere."""
+    for at in range(0, len(raw) - _SAMPLE_BYTES + 1, len(raw) // _SAMPLES):
+        place = raw[at : at + _SAMPLE_BYTES]
+        if _pays(place, _pack(place)):
+            return True
+    return False
+
+
+def _pays(raw: bytes, packed: bytes) -> bool:
+    return len(packed) <= len(raw) - len(raw) // 10
+
+
+def _pack(raw: bytes) -> bytes:
+    compressor = getattr(_local, "compressor", None)
+    if compressor is None:
+        compressor = _local.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False)
+    packed: bytes = compressor.compress(raw)
+    return packed
 
 
 def decompress(codec: int, body: bytes, raw_bytes: int) -> bytes:

@@ -90,8 +90,10 @@ def encode(frame: Frame, writer_place: int) -> bytes:
     count = len(payloads)
     flags = _KEY_FRAME if frame.key_frame else 0
     lengths = b""
+    total = len(payloads[0])
     if count > 1:
         sizes = array("I", map(len, payloads))
+        total = sum(sizes)
         if min(sizes) == max(sizes):
             flags |= _UNIFORM
             sizes = sizes[:1]
@@ -106,11 +108,10 @@ def encode(frame: Frame, writer_place: int) -> bytes:
     key = frame.routing_key.encode()
     content_type = frame.content_type.encode()
     headers = encode_headers(frame.headers)
-    payload = payloads[0] if count == 1 else b"".join(payloads)
-    size = _HEAD.size + len(key) + len(content_type) + len(headers) + len(lengths) + len(times) + len(payload)
+    size = _HEAD.size + len(key) + len(content_type) + len(headers) + len(lengths) + len(times) + total
     number = 0 if frame.number is None else frame.number
     head = _HEAD.pack(size, flags, 0, len(key), count, captured, writer_place, len(content_type), len(headers), number)
-    return b"".join((head, key, content_type, headers, lengths, times, payload))
+    return b"".join((head, key, content_type, headers, lengths, times, *payloads))
 
 
 def _big_endian(values: array[int]) -> bytes:

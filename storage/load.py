@@ -127,8 +127,11 @@ class Scaler:
             if now_s - self._scaled_s.get(stream.name, -math.inf) < policy.cooldown_s:
                 continue
             scale = decide(policy, segments, self._loads, now_s)
-            if scale is not None and self._apply(stream.name, scale):
-                self._scaled_s[stream.name] = now_s
+            if scale is None:
+                continue
+            # A scale that was refused counts as well: asking every second would hold up whoever takes this step.
+            self._scaled_s[stream.name] = now_s
+            if self._apply(stream.name, scale):
                 done.append((stream.name, scale))
         self._loads = {segment: load for segment, load in self._loads.items() if segment in seen}
         return done
@@ -167,5 +170,5 @@ class Scaler:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Streams whose last scale was refused, and why. It is tried again at the next step."""
+        """Streams whose last scale was refused, and why. It is tried again after the cooldown."""
         return dict(self._failed)

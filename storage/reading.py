@@ -63,9 +63,37 @@ class SegmentScan:
             items = self._kv.scan(
                 _family(generation), start, keys.block(self.key, length), limit=limit, max_bytes=max_bytes
             )
-            if items:
-                return [(keys.block_offset(key), raw) for key, raw in items]
+            found = [(keys.block_offset(key), raw) for key, raw in items]
+            if _family(generation) in self._kv.hit:
+                found = self._with_hidden(_family(generation), max(offset, first), found)
+            if found:
+                return found
         return []
+
+    def _with_hidden(self, family: str, offset: int, found: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """With the gap records that were put in the place of what can't be read: a scan can't see them for what they cover,
+        but at their offset they are found.
+        """
+        whole: list[tuple[int, bytes]] = []
+        try:
+            for at, raw in [*found, (self.record.length, b"")]:
+                while offset < at and (hidden := self._hidden(family, offset)) is not None:
+                    whole.append((offset, hidden))
+                    offset += entry.length(hidden)
+                if raw:
+                    whole.append((at, raw))
+                    offset = at + entry.length(raw)
+        except DamagedBlockError:
+            return found
+        return whole
+
+    def _hidden(self, family: str, offset: int) -> bytes | None:
+        """The gap record at an offset."""
+        try:
+            raw = self._kv.get(family, keys.block(self.key, offset))
+        except DamagedBlockError:
+            return None
+        return raw if raw is not None and raw[:4] == GAP_MAGIC else None
 
     def between(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """The entries that start in [start, end), durable ones only, in order."""

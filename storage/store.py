@@ -10,6 +10,7 @@ from uuid import UUID
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
 from storage.committer import Take
+from storage.configuring import take_config
 from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.frame import check_frame
@@ -161,6 +162,15 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
 
         self._change(f"stream {name!r} was not made", take)
         return True
+
+    def configure_stream(self, name: str, config: StreamConfig) -> None:
+        """Keep a stream in another way from now on, durable when it returns; kind, priority and when_full stay.
+
+        Raises ConditionFailedError where these differ, UnknownStreamError, StorageError (it is mirrored), and
+        StoreFullError and StoreBusyError as `create_stream` does.
+        """
+        self._stream(name)
+        self._change(f"stream {name!r} was not changed", lambda group, ticket: take_config(group, ticket, name, config))
 
     def truncate(self, name: str, *positions: str | Position | StreamCut) -> bool:
         """Give up what lies before `positions`, durable when it returns: a Position cuts its segment only, others all.

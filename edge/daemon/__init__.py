@@ -26,8 +26,8 @@ Watchdog
 
 Reload (SIGHUP)
     The files are read again. With a problem in them nothing changes and the log says what is wrong. Sources and
-    upstreams that changed are stopped and started; what changed in [node], [hub] or [[stream]] needs a restart, and the
-    log says so.
+    upstreams that changed are stopped and started; streams take over their settings, but for kind, priority and
+    when_full; what changed in [node] or [hub] needs a restart. The log says so.
 """
 
 from edge.daemon.run import run

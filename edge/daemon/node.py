@@ -20,6 +20,7 @@ from edge.config.model import Config, Hub, SourceConfig, Upstream
 from edge.daemon.committer import Committer
 from edge.daemon.keeping import confirmed
 from edge.daemon.scaling import LoadScaling
+from edge.daemon.settings import take_over
 from edge.daemon.snapshots import source_snapshot, store_snapshot, stream_snapshot, uplink_snapshot
 from edge.daemon.upstreams import check_same_upstreams
 from edge.daemon.workers import STOP_S, SourceWorker, UplinkWorker, Worker
@@ -70,7 +71,7 @@ class Node:
         self._started_boot_ns = clock.boot_ns()
         self.committer = Committer(self.store, wake)
         self._changing = threading.Lock()
-        self._streams = {table.name: table.store_config() for table in config.streams}
+        self._streams = _store_configs(config)
         self._sources = {source.name: self._source_worker(source) for source in config.sources}
         self._uplinks = {upstream.name: self._uplink_worker(upstream) for upstream in config.upstreams}
         self._intake = Intake()
@@ -87,12 +88,13 @@ class Node:
         """Start every thread. Raises ListenError."""
         for line in self.store.recovery:
             _log.warning("recovery: %s", line)
-        for line in (*self.config.notices, *self._kept_settings()):
+        for line in self.config.notices:
             _log.warning("%s", line)
         self.committer.start()
         self._server.start()
         for worker in (*self._sources.values(), *self._uplinks.values()):
             worker.start()
+        take_over(self.store, self._streams)
 
     def stop(self) -> None:
         """Stop every thread, make durable what waits, close the store."""
@@ -127,16 +129,19 @@ class Node:
         self._intake.sample(self._clock.boot_ns() / 1e9, self.store.written_bytes)
         uplinks = [worker.uplink for worker in list(self._uplinks.values())]
         names = [info.name for info in self.store.streams(internal=True)]
-        self.store.retain(confirmed(names, uplinks), self.store.reader_groups.consumed())
+        kept = {name: config.retention for name, config in self._streams.items()}
+        self.store.retain(confirmed(names, uplinks), self.store.reader_groups.consumed(), kept)
 
     def reload(self, config: Config) -> list[str]:
         """Take over a new configuration as far as that goes without a restart. Returns what needs one."""
         with self._changing:
-            before, self.config = self.config, replace(self.config, sources=config.sources, upstreams=config.upstreams)
+            before = self.config
+            self.config = replace(before, sources=config.sources, upstreams=config.upstreams, streams=config.streams)
+            self._streams = _store_configs(config)
             _exchange(self._sources, _by_name(before.sources), _by_name(config.sources), self._source_worker)
             _exchange(self._uplinks, _by_name(before.upstreams), _by_name(config.upstreams), self._uplink_worker)
+        take_over(self.store, self._streams)
         changed = {"[node]": before.node != config.node, "[hub]": before.hub != config.hub}
-        changed["[[stream]]"] = before.streams != config.streams
         return [section for section, differs in changed.items() if differs]
 
     def _source_worker(self, source: SourceConfig) -> SourceWorker:
@@ -176,12 +181,6 @@ class Node:
             trace=self._trace,
         )
         return UplinkWorker(uplink, self.store, table.kind, table.streams)
-
-    def _kept_settings(self) -> Iterable[str]:
-        """[[stream]] settings that a stream which exists does not take over."""
-        for name, wanted in self._streams.items():
-            if self.store.has_stream(name) and self.store.stream(name).config != wanted:
-                yield f"stream {name} keeps the settings that it was made with; changing them is not supported yet"
 
     # What the local API asks
 
@@ -252,6 +251,10 @@ class Node:
             self._checks -= 1
         findings = tuple(Finding(finding.severity, finding.where, finding.what) for finding in report.findings)
         return CheckResult(report.ok, findings, report.blocks, report.events, report.commits)
+
+
+def _store_configs(config: Config) -> dict[str, StreamConfig]:
+    return {table.name: table.store_config() for table in config.streams}
 
 
 def _hub_site(hub: Hub | None, receiver: Receiver, trace: Trace) -> TcpSite | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -46,6 +47,8 @@ class LogEvidence:
     mended: tuple[str, ...] = ()
     loose: tuple[bytes, ...] = ()
     """Blocks and commit records found in table files that the engine left out, checked, under keys not known."""
+    unwritten: bool = False
+    """The newest log ends in a write that was never synced, and that the engine would call damage."""
     whole: bool = False
     """Not only the log was hit: anything that the store holds may be missing."""
 
@@ -69,6 +72,10 @@ class KeyValueStore(Protocol):
     @property
     def evidence(self) -> LogEvidence:
         """What was found in the logs when this was opened. Empty where nothing was damaged."""
+
+    @property
+    def hit(self) -> AbstractSet[str]:
+        """Families in which a read met what the engine can't read, since this was opened."""
 
     def evidence_settled(self) -> None:
         """All that the evidence holds is durable in its place: it need not be kept for another opening."""

@@ -24,9 +24,10 @@ _RECORD_BYTES = 1 << 20
 def gather_logs(path: Path, aside: Path | None) -> LogEvidence:
     """Read the logs of a directory. Copies them to `aside` where they are damaged."""
     files = log_files(path)
-    damage = scan_logs(files).damage
+    scan = scan_logs(files)
+    damage = scan.damage
     if not damage:
-        return LogEvidence()
+        return LogEvidence(unwritten=scan.unwritten)
     if aside is not None:
         aside.mkdir(parents=True, exist_ok=True)
         for file in files:

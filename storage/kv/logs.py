@@ -8,6 +8,7 @@ then entries of a tag, for families other than `default` the family's number, ke
 
 Where a record does not check, everything up to the next place at which a record checks is searched for our own values
 by their magic, since each carries its own checksum: one flipped bit costs one value, not the 32 KiB that RocksDB skips.
+But where that is the last write, and pages of it read as zeros, it was cut short by a power cut before it was synced.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ _HEADER = struct.Struct("<IHB")
 _MASK_DELTA = 0xA282EAD8
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _BATCH_HEADER = 12
+_PAGE = 4096
+_LEAST_UNWRITTEN = 8
+"""Fewer zeros up to the end of a page may be what was written."""
 
 
 @dataclass(slots=True)
@@ -33,6 +37,8 @@ class LogScan:
 
     damage: list[str] = field(default_factory=list)
     torn_bytes: int = 0
+    unwritten: bool = False
+    """The torn tail is as long as what was written to it, with pages in it that never were: the engine calls that damage."""
     records: int = 0
     batches: list[bytes] = field(default_factory=list)
     """Whole write batches, where they were asked for."""
@@ -122,6 +128,9 @@ def _scan_file(path: Path, data: bytes, scan: LogScan, *, newest: bool, keep: bo
         if resume is None and (not data[at:].strip(b"\0") or (newest and _is_torn(data, at))):
             scan.torn_bytes = len(data) - at
             return
+        if newest and _lacks_pages(data, at) and not _begins_again(data, at):
+            scan.torn_bytes, scan.unwritten = len(data) - at, True
+            return
         end = len(data) if resume is None else resume
         scan.damage.append(f"{path.name}: bytes {at} to {end} do not check")
         assembly.add_broken(_without_headers(data, at, end))
@@ -143,6 +152,32 @@ def _is_torn(data: bytes, at: int) -> bool:
         return not data[end:].strip(b"\0") and not data[at + _HEADER.size : end].strip(b"\0")
     rest = data[at + _HEADER.size :]
     return all(_masked(crc32c(bytes([k]) + rest)) != crc for k in (_WHOLE, _FIRST, _MIDDLE, _LAST, kind))
+
+
+def _lacks_pages(data: bytes, at: int) -> bool:
+    """Whether a page of what begins at `at` reads as zeros: from there to its end, or all of it.
+
+    A file system may know how long a file is before it has written its pages, in whatever order; blocks and records are
+    never zero for so long.
+    """
+    start, end = at, at - at % _PAGE + _PAGE
+    while start < len(data):
+        page = data[start:end]
+        if len(page) >= _LEAST_UNWRITTEN and not page.strip(b"\0"):
+            return True
+        start, end = end, end + _PAGE
+    return False
+
+
+def _begins_again(data: bytes, at: int) -> bool:
+    """Whether another write begins behind `at`. It came after a sync: then what is there before it was whole once."""
+    found = _next_record(data, at)
+    while found is not None:
+        record = _record_at(data, found)
+        if record is not None and record[0] in (_WHOLE, _FIRST):
+            return True
+        found = _next_record(data, found)
+    return False
 
 
 def _next_record(data: bytes, after: int) -> int | None:

@@ -120,6 +120,7 @@ class MemoryStore:
     """One opening of a twin. Meets `storage.kv.contract.KeyValueStore`."""
 
     evidence = LogEvidence()
+    hit: frozenset[str] = frozenset()
 
     @property
     def chunks(self) -> MemoryChunks:

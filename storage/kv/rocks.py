@@ -137,6 +137,7 @@ class RocksStore:
         self.witness = WitnessFile(path.parent / "WITNESS")
         self.chunks = ChunkDirectory(chunks or path.parent / "chunks")
         self._log_limit_bytes = log_limit_bytes
+        self.hit: set[str] = set()
         self._tables: tuple[str, ...] = ()
         """The families that hold the tables."""
         self._merged: dict[bytes, bytes] = {}
@@ -195,7 +196,7 @@ class RocksStore:
             raise DamagedBlockError(f"reading {self.path}: {damage}")
 
     def _mode(self) -> DBRecoveryMode:
-        skip = self.evidence.damage
+        skip = self.evidence.damage or self.evidence.unwritten
         return DBRecoveryMode.skip_any_corrupted_record() if skip else DBRecoveryMode.tolerate_corrupted_tail_records()
 
     def _add_evidence(self, damage: str) -> None:
@@ -348,6 +349,7 @@ class RocksStore:
                     error = _error_of(iterator)
                     if error is None:
                         break
+                    self.hit.add(family)
                     damage.append(f"{family} can't be read behind {last.hex()}: {error}")
                     found = seek_behind(lambda: table.iter(bounds), last, stop)
                     if found is None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from storage import block
 from storage.catalog import Catalog
 from storage.chain import GAP, POINTER
+from storage.configuring import put_config
 from storage.entry import head
 from storage.errors import ConditionFailedError, DamagedBlockError, OriginRefusedError
 from storage.fetch import carried
@@ -163,8 +164,10 @@ def _take_part(group: Group, unit: Unit, part: Part) -> None:
         firsts = {(entry.segment, entry.epoch): entry.start for entry in reversed(part.entries)}
         for (segment, epoch), start in firsts.items():
             group.builder(stream, _layout(stream, segment, epoch)).begin_at(start)
-    elif layout != stream.layout:
-        stream = take_layout(group, stream, layout)
+    else:
+        if layout != stream.layout:
+            stream = take_layout(group, stream, layout)
+        stream = put_config(group, stream, StreamConfig.from_json(part.config))
     for entry in part.entries:
         builder = group.builder(stream, _layout(stream, entry.segment, entry.epoch))
         _, _, checksum = _measure(entry)

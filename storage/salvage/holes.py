@@ -94,10 +94,10 @@ class Salvage:
         for number in holes:
             if number not in unknown or number == newest:
                 records[number] = self._mend(number, records, claimed, newest)
-        if unknown:
-            self._begin_chain_behind(unknown)
         if self._evidence.whole:
             self._put_back_all(records)
+        if unknown:
+            self._begin_chain_behind(unknown, records, newest)
         self._mending.write(newest)
         self.report.put_back, self.report.put_back_bytes = self._mending.put_back_entries, self._mending.put_back_bytes
         if self._evidence.whole:
@@ -111,13 +111,20 @@ class Salvage:
             return set()
         return {number for number in holes if number not in self._found.records}
 
-    def _begin_chain_behind(self, unknown: set[int]) -> None:
+    def _begin_chain_behind(self, unknown: set[int], records: dict[int, CommitRecord], newest: int) -> None:
         last = max(unknown)
+        for end in sorted(number for number in unknown if number + 1 not in unknown):
+            for entry in self._between(end, records, newest):
+                key = SegmentKey(entry.stream, entry.segment, entry.epoch)
+                current = self._catalog.segments.get(key, SegmentRecord())
+                self._mending.merge(Changes(segments={key: replace(current, gaps=current.gaps + 1)}))
+                self._lose(entry, end)
         node = self._catalog.node
         if node is not None:
             self._mending.merge(Changes(node=replace(node, chain=max(node.chain, last + 1))))
         self.report.say(
-            f"{len(unknown)} commit records from {min(unknown)} to {last} can't be read: what they wrote is not touched"
+            f"{len(unknown)} commit records from {min(unknown)} to {last} can't be read: what is there of what they wrote "
+            "is not touched"
         )
 
     def _put_back_all(self, records: dict[int, CommitRecord]) -> None:
@@ -293,7 +300,7 @@ class Salvage:
                 if key in seen:
                     continue
                 seen.add(key)
-                end = self._mending.end_before(key, entry.start)
+                end = max(self._mending.end_before(key, entry.start), self._mending.start_of(entry))
                 if end >= entry.start:
                     continue
                 generation = self._mending.generation_for(key, end)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from storage import block, entry
+from storage import block, entry, keys
 from storage.catalog import Catalog
-from storage.chain import GAP, REPLACED, UNKNOWN_EVENTS, ChainEntry, GapRecord
+from storage.chain import GAP, REPLACED, UNKNOWN_EVENTS, ChainEntry, CommitRecord, GapRecord
 from storage.committer import Committer
 from storage.errors import DamagedBlockError
 from storage.group import Group
@@ -124,17 +124,22 @@ class Scrubber:
         self._scrub = Scrub(kv, catalog, report)
         self._left: list[SegmentKey] = []
         self._reached = 0
+        self._commit: int | None = None
+        """Where the look through the chain goes on; None: it is done."""
 
     def step(self) -> bool:
         """Look at the next `STEP_BYTES` of offsets. False where all was looked at: the next step begins from the front."""
         if self._scrub.found:
             self._committer.submit(Ticket(self._committer), self._scrub.submitted, 0).result()
             return True
+        if self._commit is not None:
+            self._look_at_chain(self._commit)
+            return True
         if not self._left:
             self._left = [*sorted(self._catalog.segments, reverse=True)]
             self._reached = 0
-        if not self._left:
-            return False
+            self._commit = max(1, 0 if self._catalog.node is None else self._catalog.node.chain)
+            return bool(self._left)
         key = self._left[-1]
         scan = SegmentScan(self._kv, self._catalog, key)
         start = max(self._reached, scan.record.start)
@@ -146,6 +151,42 @@ class Scrubber:
             self._left.pop()
             self._reached = 0
         return bool(self._left or self._scrub.found)
+
+    def _look_at_chain(self, begin: int) -> None:
+        """The next commit records. Where some can't be read, the chain begins behind them: what they wrote is not touched."""
+        newest = self._committer.last_commit
+        family = self._catalog.chain_family_of(begin)
+        items = [] if family is None else self._kv.scan(family.name, keys.chain(begin), keys.chain(newest + 1))
+        number = begin
+        for key, raw in items:
+            if keys.number(key) != number or not _reads(raw):
+                break
+            number += 1
+        if (items and number == keys.number(items[-1][0]) + 1) or begin > newest:
+            self._commit = number if begin <= newest else None
+            return
+        following = [keys.number(key) for key, raw in items if keys.number(key) > number and _reads(raw)]
+        later = [each.first for each in self._catalog.families.values() if each.kind == "chain" and each.first > number]
+        self._commit = min([*following, *later, newest + 1])
+        self._begin_behind(number, self._commit)
+
+    def _begin_behind(self, first: int, begin: int) -> None:
+        def take(group: Group, ticket: Ticket) -> None:
+            node = self._catalog.node
+            if node is not None:
+                group.changes.node = replace(node, chain=max(node.chain, begin))
+            group.outcomes.append((ticket, Receipt(group.number, (), 0, 0)))
+
+        self._committer.submit(Ticket(self._committer), take, 0).result()
+        self._scrub.report.say(f"commit records {first} to {begin - 1} can't be read: what they wrote is not touched")
+
+
+def _reads(raw: bytes) -> bool:
+    try:
+        CommitRecord.decode(raw)
+    except DamagedBlockError:
+        return False
+    return True
 
 
 def _behind(scan: SegmentScan, offset: int) -> int:

@@ -6,11 +6,21 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import append, bulk, drain, limit, memory, mqtt
+from tests.bench import append, bulk, drain, growth, limit, memory, mqtt
+from tests.bench.figures import Printed
 
-BENCHES = {"append": append, "bulk": bulk, "mqtt": mqtt, "drain": drain, "memory": memory, "limit": limit}
+BENCHES: dict[str, Callable[[Path], Sequence[Printed]]] = {
+    "append": append.figures,
+    "bulk": bulk.figures,
+    "mqtt": mqtt.figures,
+    "drain": drain.figures,
+    "memory": memory.figures,
+    "growth": growth.figures,
+    "limit": limit.figures,
+}
 
 
 def main() -> int:
@@ -24,7 +34,7 @@ def main() -> int:
     print(f"{os.cpu_count()} cores, load {load:.1f}{': something else runs beside this' if load > 0.5 else ''}\n")
     for name in names:
         with tempfile.TemporaryDirectory(prefix=f"edge-bench-{name}-") as folder:
-            for figure in BENCHES[name].figures(Path(folder)):
+            for figure in BENCHES[name](Path(folder)):
                 print(figure.text(), flush=True)
     return 0
 

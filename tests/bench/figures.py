@@ -7,12 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 
 def payloads(count: int, size_bytes: int) -> list[bytes]:
     """Different ones, of digits and letters: what compression makes of them is about what it makes of readings."""
     random = Random(1)
     return [random.randbytes(size_bytes // 2).hex().encode() for _ in range(count)]
+
+
+class Printed(Protocol):
+    """What a bench tells, line by line."""
+
+    def text(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

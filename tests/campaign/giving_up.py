@@ -11,6 +11,8 @@ from tests.campaign.scene import NUMBERED, Scene
 
 UPSTREAM = ("flow", "film", "log", "aged")
 """Streams that an upstream wants: what it has not confirmed is kept."""
+CONFIRMED_SHARE = 0.15
+"""So often the upstream has confirmed something more since the last time."""
 LATE_NS = 3_000_000_000_000_000_000
 """No machine's clock goes beyond 2262."""
 
@@ -52,12 +54,14 @@ def retain(scene: Scene) -> None:
 
 
 def confirm(scene: Scene) -> Mapping[str, int]:
-    """What the upstream holds: the hub's word where there is one, else all but the newest commits."""
+    """What the upstream holds: the hub's word where there is one, else now and then all but the newest commits."""
     if scene.hub is not None:
         held = scene.hub.holdings("edge").streams
         return {stream: held[stream].through if stream in held else 0 for stream in UPSTREAM}
-    last = max(0, scene.store.last_commit - scene.random.choice([0, 3, 30]))
-    return dict.fromkeys(UPSTREAM, last)
+    if scene.random.random() < CONFIRMED_SHARE:
+        newest = scene.store.last_commit - scene.random.choice([0, 3, 30])
+        scene.confirmed |= {stream: max(newest, scene.confirmed.get(stream, 0)) for stream in UPSTREAM}
+    return {stream: scene.confirmed.get(stream, 0) for stream in UPSTREAM}
 
 
 def pass_time(scene: Scene) -> None:

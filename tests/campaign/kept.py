@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from storage import Position
+from storage.retention import drops
 from tests.campaign.model import EntryAt, Found, Model, Segment
 from tests.campaign.reading import Reading
 
@@ -42,7 +43,7 @@ class Kept:
             if held is not None:
                 self._wrong(segment, position, f"was {identity}, is {held}")
             elif position.offset < now.start:
-                why_not = self._why_not(segment, position, _entry_at(before, position))
+                why_not = self._why_not(segment, before, position)
                 if why_not is not None:
                     self._wrong(segment, position, f"{identity} was given up: {why_not}")
             elif not any(first <= position.offset < end for first, end in now.thinned):
@@ -51,9 +52,15 @@ class Kept:
             if position.offset < before.length and position not in before.live:
                 self._wrong(segment, position, f"{identity} is there again")
 
-    def _why_not(self, segment: Segment, position: Position, written: EntryAt) -> str | None:
-        """Why an event may not have been given up, None where it may: by request, or by its stream's policy."""
-        if position.offset < self._model.asked.get(segment, 0):
+    def _why_not(self, segment: Segment, before: Found, position: Position) -> str | None:
+        """Why an event may not have been given up, None where it may: by request, or by its stream's policy.
+
+        What is given up by request ends where a commit ends, before what was asked for.
+        """
+        written = _entry_at(before, position)
+        asked = self._model.asked.get(segment, 0)
+        behind = (entry.start for entry in before.entries if entry.commit > written.commit)
+        if position.offset < asked and next(behind, before.length) <= asked:
             return None
         return why_kept(self._model, self._now, segment, position, written)
 
@@ -75,19 +82,21 @@ class Kept:
 
 def why_kept(model: Model, now: Reading, segment: Segment, position: Position, written: EntryAt) -> str | None:
     """Why the policy of its stream does not allow to give up an event, None where it does."""
-    stream, policy = segment[0], now.streams[segment[0]].config.retention
-    if now.streams[stream].config.when_full != "block":
-        return None
-    confirmed, read_to = model.confirmed.get(stream), model.consumed.get(segment)
+    stream = now.streams[segment[0]]
+    policy, reasons = stream.config.retention, stream.dropped.keys()
+    room = reasons & {drops.BYTES, drops.DISK_LIMIT, drops.THINNED}
+    if stream.config.when_full != "block":
+        return None if room else f"nobody asked for it, and only {set(reasons)} is counted"
+    confirmed, read_to = model.confirmed.get(segment[0]), model.consumed.get(segment)
     if confirmed is not None and written.commit > confirmed:
         return f"commit {written.commit} wrote it, {confirmed} is confirmed"
     if read_to is not None and position.offset >= read_to:
         return f"its readers have come to {read_to}"
     aged = policy.max_age_s is not None and model.uptime_ns - written.uptime_ns >= policy.max_age_s * 1e9
     eaten = policy.consumed and read_to is not None
-    if aged or eaten or confirmed is not None:
+    if aged or eaten or (confirmed is not None and room):
         return None
-    return "nobody asked for it, no upstream wants it, and its stream blocks"
+    return f"nobody asked for it, its stream blocks, and only {set(reasons)} is counted"
 
 
 def _entry_at(found: Found, position: Position) -> EntryAt:

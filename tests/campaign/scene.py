@@ -18,12 +18,12 @@ from tests.campaign.transactions import Open
 
 DISK_LIMIT = 16 << 20
 STREAMS = {
-    "flow": StreamConfig(retention=RetentionPolicy(max_bytes=600_000)),
+    "flow": StreamConfig(retention=RetentionPolicy(max_bytes=200_000)),
     "ring": StreamConfig(when_full="drop-oldest", priority=3, retention=RetentionPolicy(max_bytes=60_000)),
     "thin": StreamConfig(when_full="thin", priority=2),
     "cam": StreamConfig(kind="bulk", when_full="drop-oldest", priority=1),
-    "film": StreamConfig(kind="bulk", retention=RetentionPolicy(max_bytes=2_000_000)),
-    "aged": StreamConfig(retention=RetentionPolicy(max_age_s=60.0)),
+    "film": StreamConfig(kind="bulk", retention=RetentionPolicy(max_bytes=1_000_000)),
+    "aged": StreamConfig(retention=RetentionPolicy(max_age_s=25.0)),
     "eaten": StreamConfig(retention=RetentionPolicy(consumed=True)),
     "log": StreamConfig(retention=RetentionPolicy(max_bytes=50_000)),
     "dump": StreamConfig(kind="bulk", when_full="drop-oldest", priority=0),
@@ -70,6 +70,7 @@ class Scene:
         """Of the table's keys, once what is in flight is durable."""
         self.full = full
         """Whether the load is to come to the disk limit."""
+        self.confirmed = dict(model.confirmed)
         self.places = dict(model.place)
         """Where the readers of groups stood."""
         self.transactions = {number: each.streams for number, each in model.transactions.items()}

@@ -1,12 +1,10 @@
-"""A trace that counts visits of named steps, notes what is synced, and kills its own process at one of them."""
+"""A trace that counts visits of named steps, and kills its own process at one of them."""
 
 from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
-from tests.campaign.power import Synced
 from tests.oracle.steps import CAMPAIGN_STEPS, Hits
 
 
@@ -17,7 +15,7 @@ class Killer:
         self._hits = hits
         self._step, self._left = aim or ("", 0)
 
-    def visited(self, step: str) -> None:
+    def __call__(self, step: str, details: dict[str, object]) -> None:
         if step not in CAMPAIGN_STEPS:
             return
         self._hits.visited(step)
@@ -26,18 +24,3 @@ class Killer:
             if self._left == 0:
                 self._hits.killed(step)
                 os.kill(os.getpid(), signal.SIGKILL)
-
-
-class StoreTrace:
-    """The trace of one store of the process."""
-
-    def __init__(self, killer: Killer, store: Path) -> None:
-        self._killer = killer
-        self._synced = Synced(store)
-
-    def __call__(self, step: str, details: dict[str, object]) -> None:
-        if step in ("chunk.synced", "store.opened"):
-            self._synced.note_chunks()
-        if step == "commit.synced":
-            self._synced.note_logs()
-        self._killer.visited(step)

@@ -13,14 +13,16 @@ from random import Random
 
 from storage import FakeClock, SegmentStore, committer
 from storage.errors import StorageError
+from tests.campaign import power
 from tests.campaign.appends import WRITERS
+from tests.campaign.broken import BREAKS
 from tests.campaign.journal import Journal, Ticked
 from tests.campaign.judging import judge
 from tests.campaign.load import ROUND_S, THREADS, run_alone, run_threaded, weights_for
 from tests.campaign.model import Model
 from tests.campaign.reading import damage
 from tests.campaign.scene import DISK_LIMIT, NODE, Scene
-from tests.campaign.trace import Killer, StoreTrace
+from tests.campaign.trace import Killer
 from tests.oracle.steps import Hits
 
 GENERATION_BYTES = 96 << 10
@@ -46,6 +48,8 @@ class Spec:
     full: bool
     last: bool = False
     """Judge, do nothing more, close."""
+    broken: str | None = None
+    """A promise that is broken on purpose (`broken`)."""
 
 
 def run(spec: Spec, verified: Callable[[], None]) -> int:
@@ -60,7 +64,10 @@ def run(spec: Spec, verified: Callable[[], None]) -> int:
 
 
 def _run(spec: Spec, verified: Callable[[], None]) -> int:
+    power.watch()
     sys.setswitchinterval(0.0005)
+    if spec.broken is not None:
+        BREAKS[spec.broken]()
     committer.GENERATION_BYTES = GENERATION_BYTES
     committer.CHUNK_BYTES = CHUNK_BYTES  # type: ignore[attr-defined]
     random = Random(spec.seed)
@@ -72,11 +79,11 @@ def _run(spec: Spec, verified: Callable[[], None]) -> int:
     journal.say(set_to)
     killer = Killer(Hits(spec.hits), spec.aim)
     path = spec.folder / "store"
-    store = SegmentStore.open(path, clock=clock, trace=StoreTrace(killer, path), disk_limit=DISK_LIMIT)
+    store = SegmentStore.open(path, clock=clock, trace=killer, disk_limit=DISK_LIMIT)
     hub = None
     if spec.mirrored:
         path = spec.folder / "hub"
-        hub = SegmentStore.open(path, clock=clock, trace=StoreTrace(killer, path))
+        hub = SegmentStore.open(path, clock=clock, trace=killer)
         hub.admit(NODE, store.store_id, store.opening)
     model.take(set_to)
     if not spec.last:

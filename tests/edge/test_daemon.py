@@ -159,7 +159,7 @@ def test_a_store_of_a_newer_format_is_exit_1_and_left_alone(tmp_path: Path) -> N
     with running(config):
         pass
     form = tmp_path / "data" / "store" / "FORMAT"
-    form.write_text(form.read_text().replace('"format": 1', '"format": 2'))
+    form.write_text(json.dumps({"format": 2, "store": json.loads(form.read_text())["store"]}))
     before = form.read_text()
     done = edge("--config", str(config), "run")
     assert done.code == 1

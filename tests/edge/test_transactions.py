@@ -230,3 +230,34 @@ def test_it_works_with_nothing_but_http(client: Client) -> None:
     assert (done["state"], done["stored"], done["positions"]) == ("COMMITTED", 2, ["0.0:0"])
     assert client.get(where)["state"] == "COMMITTED"
     assert client.get("/v1/cursors/c") == {"value_base64": kept}
+
+
+@pytest.mark.long
+def test_its_hub_shows_all_of_it_or_nothing(tmp_path: Path) -> None:
+    port, clock = free_port(), FakeClock()
+    hub_config = write_config(tmp_path / "hub", "hub", f'[hub]\nlisten = "127.0.0.1:{port}"\n')
+    config = write_config(tmp_path / "gateway", more=f'[[upstream]]\nname = "hub"\nurl = "http://127.0.0.1:{port}"\n')
+    with node_of(hub_config, clock) as hub, node_of(config, clock) as gateway:
+        client = Client(gateway.config.node.socket)
+
+        def there(stream: str) -> list[bytes]:
+            name = f"pump-7/{stream}"
+            return [event.payload for event in hub.store.read(name)] if hub.store.has_stream(name) else []
+
+        for round_ in range(5):
+            with client.transaction("flow", "alarms") as transaction:
+                for number in range(3):
+                    transaction.append(b"%d.%d" % (round_, number), stream="flow")
+                    transaction.append(b"%d.%d" % (round_, number), stream="alarms")
+                    client.write("other", [b"x"])
+            seen = there("alarms")
+            assert len(seen) % 3 == 0
+            assert len(there("flow")) >= len(seen)
+        left = client.begin_transaction(["flow"])
+        left.append(b"never")
+        client.write("other", [b"last"])
+        until(lambda: there("other")[-1:] == [b"last"], "what was written last")
+        expected = [b"%d.%d" % (round_, number) for round_ in range(5) for number in range(3)]
+        assert there("flow") == there("alarms") == expected
+        left.abort()
+        assert hub.check().findings == gateway.check().findings == ()

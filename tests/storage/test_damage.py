@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import Append, Event, Frame, Gap, GapReason, SegmentStore, committer
+from storage import Append, Event, Frame, Gap, GapReason, SegmentStore, committer, keys
+from storage.chain import CommitRecord
+from storage.keys import SegmentKey
 from storage.kv.contract import Batch
 from storage.kv.logs import batch_puts, log_files, scan_logs
 from storage.kv.memory import MemoryTwin
@@ -118,6 +120,8 @@ def test_a_torn_tail_is_cut_without_a_word(damaged_base: tuple[Path, dict[str, l
         size = log.stat().st_size
         with log.open("r+b") as file:
             file.truncate(random.Random(trial).randrange(size // 2, size))
+        # The witness is written after the sync: it does not know of what was torn before it.
+        (path / "WITNESS").unlink()
         with SegmentStore.open(path) as store:
             assert store.recovery == ()
             for stream, before in history.items():
@@ -254,3 +258,38 @@ def test_a_generation_whose_record_is_gone_is_read_on_wherever_it_stands(
             unit = store.next_unit("n", {}, lambda _: True, 1 << 20)
             assert unit is not None
             assert len(unit.parts[0].entries) == 60
+
+
+@pytest.mark.parametrize("holes", [[range(21, 30)], [range(21, 25), range(33, 34)]])
+def test_a_log_that_is_missing_between_others_leaves_gaps_of_exactly_what_was_in_it(holes: list[range]) -> None:
+    twin = MemoryTwin()
+    with SegmentStore.in_memory(twin) as store:
+        for stream in STREAMS:
+            store.create_stream(stream)
+        positions = {
+            store.writer(stream, "w").append(b"%d" % number * 9).result().commit: (stream, number)
+            for number in range(15)
+            for stream in STREAMS
+        }
+        history = {stream: list(store.read(stream)) for stream in STREAMS}
+    kv = twin.connect()
+    for commit in [commit for hole in holes for commit in hole]:
+        [(key, raw)] = kv.scan("chain-00000001", keys.chain(commit), keys.chain(commit + 1))
+        lost = [("telemetry-00000001", keys.block(SegmentKey(e.stream, e.segment, e.epoch), e.start))
+                for e in CommitRecord.decode(raw).entries]  # fmt: skip
+        kv.write(Batch(deletes=[("chain-00000001", key), *lost]))
+    kv.sync()
+    kv.close()
+    gone = {positions[commit] for hole in holes for commit in hole}
+    with SegmentStore.in_memory(twin) as store:
+        for stream in STREAMS:
+            gaps: list[Gap] = []
+            assert list(store.read(stream, on_gap=gaps.append)) == [
+                event for event in history[stream] if (stream, event.number) not in gone
+            ]
+            covered = store.gaps(stream)
+            assert [(gap.position, gap.next) for gap in covered] == [(gap.position, gap.next) for gap in gaps]
+            inside = [e for e in history[stream] if any(g.position <= e.position < g.next for g in covered)]
+            assert {(stream, event.number) for event in inside} == {each for each in gone if each[0] == stream}
+        assert len(store.salvaged.lost) >= len(STREAMS)
+        assert store.check().ok, store.check().findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from uuid import UUID
 
 import pytest
@@ -94,6 +95,34 @@ def test_a_block_says_everything_of_itself(body: bytes) -> None:
 
 def test_a_compressible_block_takes_less_than_its_frames() -> None:
     assert len(make_block(b"temperature=21.5 " * 200)) < 600
+
+
+LARGE = 300_000
+NOISE = Random(1).randbytes(LARGE)
+TEXT_BYTES = b"temperature=21.5 " * (LARGE // 17)
+
+
+@pytest.mark.parametrize(
+    ("body", "packing"),
+    [(NOISE, codec.CODEC_NONE), (TEXT_BYTES, codec.CODEC_ZSTD), (NOISE[: LARGE // 2] + TEXT_BYTES, codec.CODEC_ZSTD)],
+)
+def test_a_large_body_is_compressed_where_that_pays_anywhere(body: bytes, packing: int) -> None:
+    form, packed = codec.compress(body)
+    assert form == packing
+    assert codec.decompress(form, packed, len(body)) == body
+
+
+def test_what_a_camera_encoded_is_looked_at_in_a_few_places_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    pack = codec._pack
+
+    def counted(raw: bytes) -> bytes:
+        looked.append(len(raw))
+        return pack(raw)
+
+    monkeypatch.setattr(codec, "_pack", counted)
+    assert codec.compress(NOISE)[0] == codec.CODEC_NONE
+    assert sum(looked) < LARGE / 10
 
 
 def test_every_single_flipped_bit_of_a_block_is_noticed() -> None:

@@ -118,3 +118,20 @@ def test_a_clock_that_stands_still_or_a_sealed_stream_asks_for_nothing() -> None
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(StorageError):
         ScalingPolicy(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_scale_that_is_refused_is_asked_for_again_after_the_cooldown(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = Plant(by_events(1))
+    asked: list[float] = []
+
+    def refuse(*of: object) -> None:
+        asked.append(plant.now_s)
+        raise StorageError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(plant.store, "scale", refuse)
+        plant.run(35, 100)
+    assert [later - earlier for earlier, later in pairwise(asked)] == [10.0, 10.0, 10.0]
+    assert plant.scaler.failed == {"s": "not now"}
+    assert plant.run(10, 100) > 1
+    assert plant.scaler.failed == {}

@@ -1,0 +1,103 @@
+"""A power cut that leaves the log as long as it was, with pages in it that were never written: that is no damage."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from storage import SegmentStore
+from storage.kv.logs import log_files, scan_logs
+
+PAGE = 4096
+OLD = [b"%d" % number for number in range(20)]
+Lose = Callable[[int, int], list[tuple[int, int]]]
+"""Which bytes of a write at [start, end) are zero."""
+
+
+def newest_log(path: Path) -> Path:
+    return [file for file in log_files(path / "db") if file.stat().st_size][-1]
+
+
+def page_behind(offset: int) -> int:
+    return offset - offset % PAGE + PAGE
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> tuple[Path, int]:
+    """A store whose last commit, of many pages, was being synced when power went; and where it begins in the log."""
+    live, path = tmp_path / "live", tmp_path / "store"
+    with SegmentStore.open(live) as store:
+        store.create_stream("s")
+        for payload in OLD:
+            store.writer("s", "w").append(payload, number=int(payload)).result()
+        witness = (live / "WITNESS").read_bytes()
+        begins = newest_log(live).stat().st_size
+        store.writer("s", "w").append(random.Random(1).randbytes(90_000)).result()
+        shutil.copytree(live, path, ignore=shutil.ignore_patterns("LOCK"))
+    (path / "WITNESS").write_bytes(witness)
+    return path, begins
+
+
+def lose(path: Path, holes: list[tuple[int, int]]) -> None:
+    with newest_log(path).open("r+b") as file:
+        for start, end in holes:
+            file.seek(start)
+            file.write(bytes(end - start))
+
+
+@pytest.mark.parametrize(
+    "holes",
+    [
+        lambda start, end: [(start, end)],
+        lambda start, end: [(start, page_behind(start))],
+        lambda start, end: [(page_behind(start), end)],
+        lambda start, end: [(page_behind(start + 40_000), page_behind(start + 44_000))],
+        lambda start, end: [
+            (page_behind(start + 2 * PAGE * n), page_behind(start + (2 * n + 1) * PAGE)) for n in range(9)
+        ],
+        lambda start, end: [(end - end % PAGE, end)],
+    ],
+)
+def test_a_write_with_pages_missing_is_a_torn_tail(cut: tuple[Path, int], holes: Lose) -> None:
+    path, begins = cut
+    lose(path, holes(begins, newest_log(path).stat().st_size))
+    assert SegmentStore.check_directory(path).findings == []
+    with SegmentStore.open(path) as store:
+        assert store.recovery == ()
+        assert [event.payload for event in store.read("s")] == OLD
+        store.writer("s", "w").append(b"20", number=20).result()
+        assert [event.payload for event in store.read("s")] == [*OLD, b"20"]
+        assert store.check().findings == []
+    assert not (path / "aside").exists()
+
+
+def test_the_same_before_a_later_write_is_damage(cut: tuple[Path, int], tmp_path: Path) -> None:
+    """What comes behind was written after a sync: so what is missing was there once."""
+    path, begins = cut
+    with SegmentStore.open(path) as store:
+        store.writer("s", "w").append(random.Random(1).randbytes(90_000)).result()
+        begins = newest_log(path).stat().st_size
+        store.writer("s", "w").append(random.Random(2).randbytes(90_000)).result()
+        store.writer("s", "w").append(b"last").result()
+        shutil.copytree(path, tmp_path / "killed", ignore=shutil.ignore_patterns("LOCK"))
+    lose(tmp_path / "killed", [(page_behind(begins + 40_000), page_behind(begins + 44_000))])
+    with SegmentStore.open(tmp_path / "killed") as store:
+        assert any("damaged" in line for line in store.recovery)
+        assert [event.payload for event in store.read("s")][-1] == b"last"
+
+
+def test_a_flipped_bit_in_the_last_write_is_damage(cut: tuple[Path, int]) -> None:
+    path, begins = cut
+    log = newest_log(path)
+    for offset in random.Random(3).sample(range(begins, log.stat().st_size), 30):
+        data = bytearray(log.read_bytes())
+        data[offset] ^= 4
+        fresh = path / "000001.log"
+        fresh.write_bytes(data)
+        scan = scan_logs([fresh])
+        assert scan.damage
+        assert not scan.unwritten
