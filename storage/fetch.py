@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from storage import block, keys, pointer
+from storage.block import BlockHeader
 from storage.errors import DamagedBlockError
 from storage.kv.contract import KeyValueStore
 from storage.pointer import InChunk, InGeneration, Inline, Pointer
+
+_HEADER_BYTES = 16 << 10
+"""Most headers are much smaller."""
 
 
 def fetch(kv: KeyValueStore, raw: bytes) -> bytes:
@@ -27,6 +31,23 @@ def fetch(kv: KeyValueStore, raw: bytes) -> bytes:
     if len(found) != at.size_bytes or block.checksum(found) != at.checksum:
         raise DamagedBlockError(f"the block in {_describe(at)} is not the one that its pointer names")
     return found
+
+
+def fetch_header(kv: KeyValueStore, raw: bytes) -> BlockHeader:
+    """The header of the block that the entry `raw` is or points to; of one in a chunk no more is read than its beginning.
+
+    Raises DamagedBlockError.
+    """
+    if raw[:4] == pointer.MAGIC:
+        at = Pointer.decode(raw)
+        if isinstance(at.place, InChunk):
+            try:
+                return block.parse_header(
+                    kv.chunks.read(at.place.chunk, at.place.offset, min(at.size_bytes, _HEADER_BYTES))
+                )
+            except DamagedBlockError:
+                pass  # A header with very many writers is longer.
+    return block.parse_header(fetch(kv, raw))
 
 
 def carried(raw: bytes) -> bytes:

@@ -14,13 +14,12 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from storage import block
 from storage.boots import Boot, Timeline
 from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC
 from storage.clock import Clock
 from storage.errors import DamagedBlockError
-from storage.fetch import fetch
+from storage.fetch import fetch_header
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
@@ -108,7 +107,7 @@ class Forgetting:
             if raw[:4] == GAP_MAGIC:
                 continue
             try:
-                header = block.parse_header(fetch(self._kv, raw))
+                header = fetch_header(self._kv, raw)
             except DamagedBlockError:
                 continue
             timeline = self._catalog.timelines.get(header.store, Timeline())

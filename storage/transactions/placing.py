@@ -11,7 +11,7 @@ from storage.boots import Timeline
 from storage.bulk.writes import pointer_to
 from storage.chain import POINTER
 from storage.errors import DamagedBlockError, StreamSealedError, WriterNumberGapError
-from storage.fetch import fetch
+from storage.fetch import fetch_header
 from storage.group import Group
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
@@ -25,7 +25,6 @@ from storage.transactions.record import Placed, segments_of_epoch
 INLINE_BYTES = 256 << 10
 """Blocks of up to this much of one stream are carried by their pointers: leading to them would hardly take less, and
 would keep a shadow alive for each."""
-_HEADER_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +64,9 @@ def pointer_of(raw: bytes) -> Pointer:
 
 def _header(kv: KeyValueStore, group: Group, raw: bytes) -> BlockHeader:
     """The header of the block that an entry of a shadow is, or leads to in a chunk. Raises DamagedBlockError."""
-    if raw[:4] != pointer.MAGIC:
-        return block.parse_header(raw)
-    at = Pointer.decode(raw)
-    if isinstance(at.place, InChunk):
-        written = group.bulk.written(at.place)
-        if written is not None:
-            return block.parse_header(written)
-        try:
-            return block.parse_header(
-                kv.chunks.read(at.place.chunk, at.place.offset, min(at.size_bytes, _HEADER_BYTES))
-            )
-        except DamagedBlockError:
-            pass  # A header with very many writers is longer.
-    return block.parse_header(fetch(kv, raw))
+    place = Pointer.decode(raw).place if raw[:4] == pointer.MAGIC else None
+    written = group.bulk.written(place) if isinstance(place, InChunk) else None
+    return fetch_header(kv, raw) if written is None else block.parse_header(written)
 
 
 class Placement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 from storage import FakeClock, SegmentStore
@@ -36,6 +37,9 @@ def judge(store: SegmentStore, hub: SegmentStore | None, model: Model, random: R
         problems += judge_hub(hub, model, now, random, boots)
     if not problems:
         model.known = now.found
+        model.given_up = Counter()
+        for stream in now.streams.values():
+            model.given_up.update({reason: dropped.events for reason, dropped in stream.dropped.items()})
         model.safe = fresh.ends
         model.cursors = dict(store.cursors())
         transacted.settle()

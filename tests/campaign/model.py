@@ -90,6 +90,8 @@ class Model:
     clock: Ticked | None = None
     transactions: dict[int, Open] = field(default_factory=dict)
     peak_bytes: int = 0
+    given_up: Counter[str] = field(default_factory=Counter)
+    """Events, by reason, of all streams."""
     mirrored: dict[Segment, Found] = field(default_factory=dict)
     """What the hub held at the last verification."""
     done: Counter[str] = field(default_factory=Counter)

@@ -26,7 +26,7 @@ def campaign(directory: Path, *arguments: str) -> subprocess.CompletedProcess[st
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_kills_and_power_cuts_cost_nothing(tmp_path: Path) -> None:
-    done = campaign(tmp_path, "--kills", str(KILLS), "--cuts", str(CUTS), "--seed", "7")
+    done = campaign(tmp_path, "--kills", str(KILLS), "--cuts", str(CUTS), "--seed", "7", "--jobs", "2")
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
 

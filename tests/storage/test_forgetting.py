@@ -13,9 +13,11 @@ from storage.clock import RELEASED_NS
 from storage.forgetting import needed_from
 from storage.group import Group
 from storage.kv.memory import MemoryTwin
+from storage.kv.memory_chunks import MemoryChunks
 from storage.model import Receipt
 from storage.reading import SegmentScan
 from tests.storage.conftest import Reopen
+from tests.storage.footage import append
 
 S = 1_000_000_000
 NOW_NS = RELEASED_NS + 400 * 86_400 * S
@@ -184,6 +186,28 @@ def test_a_bulk_stream_names_the_boots_of_its_blocks(reopen: Reopen, clock: Fake
     store.truncate("v", list(store.read("v"))[6].position)
     keep(store, clock)
     assert boots(store)[0] == 5
+
+
+def test_of_a_large_block_no_more_is_read_than_its_beginning(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = MemoryTwin()
+    for _ in range(4):
+        with SegmentStore.in_memory(twin, clock=clock) as store:
+            store.create_stream("v", StreamConfig(kind="bulk"))
+            append(store, clock.boot_id.int, 1_000_000, "v")
+        clock.reboot()
+    sizes: list[int] = []
+    read = MemoryChunks.read
+
+    def counted(chunks: MemoryChunks, number: int, offset: int, size_bytes: int) -> bytes:
+        sizes.append(size_bytes)
+        return read(chunks, number, offset, size_bytes)
+
+    with SegmentStore.in_memory(twin, clock=clock) as store:
+        store.truncate("v", list(store.read("v"))[3].position)
+        monkeypatch.setattr(MemoryChunks, "read", counted)
+        assert keep(store, clock) == 1
+    assert sizes
+    assert max(sizes) <= 16 << 10
 
 
 def test_a_walk_is_taken_once_an_hour(reopen: Reopen, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
