@@ -32,7 +32,7 @@ def damaged(base: Base, folder: Path, harm: Callable[[Path], Harm]) -> Path:
 
 
 @pytest.mark.parametrize("how", [flipped, torn, removed] if SOAK else [torn])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS if SOAK else ["tables", "telemetry", "log", "MANIFEST"])
 def test_edge_run_comes_up_and_goes_on_ingesting(
     base: Base, tmp_path: Path, kind: str, how: Callable[[str, int], Callable[[Path], Harm]]
 ) -> None:

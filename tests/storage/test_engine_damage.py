@@ -17,8 +17,8 @@ from tests.length import SOAK
 from tests.oracle.damage import flip
 from tests.storage.damaged import DISK_LIMIT_BYTES, KINDS, Base, Harm, build, flipped, removed, torn, trial, victims
 
-FLIPS = 50 if SOAK else 3
-TRUNCATIONS = 20 if SOAK else 2
+FLIPS = 50 if SOAK else 1
+TRUNCATIONS = 20 if SOAK else 1
 
 
 @pytest.fixture(scope="module")
