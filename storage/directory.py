@@ -130,9 +130,13 @@ class StoreDirectory:
     def _mend_format(self) -> tuple[str, ...]:
         """Write each of the two copies anew that is not what it should be."""
         lines = []
+        begun = not self.db.exists()
         for name in _FORMAT_FILES:
+            missing = not (self.path / name).exists()
             if self._is_bad(name):
                 self._write_format(name, self.store_id)
+                if begun and missing:
+                    continue  # Whoever made the store was killed before it had written both.
                 lines.append(f"{name} was damaged or missing and was written again from its copy")
         return tuple(lines)
 

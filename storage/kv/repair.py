@@ -67,7 +67,12 @@ def mend_current(db: Path) -> str | None:
     manifests = _manifests(db)
     if damage is None or not damage.startswith("CURRENT") or not manifests:
         return None
+    # Whoever made the engine's files was killed before it had made all, where nothing was ever written.
+    begun = not any(db.glob("*.sst")) and not any(log.stat().st_size for log in log_files(db))
+    missing = not (db / "CURRENT").exists()
     _write_current(db, manifests[-1].name)
+    if begun and missing:
+        return None
     return f"{damage}: it names {manifests[-1].name} again"
 
 

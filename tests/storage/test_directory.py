@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from storage import SegmentStore
 from storage import directory as module
+from storage.directory import StoreDirectory
+from storage.kv.repair import mend_current
+from storage.kv.rocks import RocksStore
 
 
 @pytest.fixture
@@ -42,3 +46,21 @@ def test_names_that_a_killed_process_made_are_synced_at_the_next_opening(
     synced.clear()
     with SegmentStore.open(tmp_path):
         assert "chunks" in synced[tmp_path]
+
+
+def test_a_store_whose_making_was_cut_short_is_not_called_damaged(tmp_path: Path) -> None:
+    SegmentStore.open(tmp_path).close()
+    shutil.rmtree(tmp_path / "db")
+    (tmp_path / "FORMAT").unlink()
+    (tmp_path / "WITNESS").unlink()
+    with SegmentStore.open(tmp_path) as store:
+        assert store.recovery == ()
+
+
+def test_an_engine_whose_making_was_cut_short_is_not_called_damaged(tmp_path: Path) -> None:
+    StoreDirectory(tmp_path).close()
+    RocksStore(tmp_path / "db", tmp_path / "aside").close()
+    for file in (*(tmp_path / "db").glob("*.sst"), *(tmp_path / "db").glob("*.log"), tmp_path / "db" / "CURRENT"):
+        file.unlink()
+    assert mend_current(tmp_path / "db") is None
+    assert (tmp_path / "db" / "CURRENT").exists()
