@@ -8,6 +8,7 @@ same on a machine that has other work. Then what was written is read back, and r
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import statistics
 import threading
@@ -90,7 +91,15 @@ def figures(folder: Path) -> list[Figure]:
     along = [_durable(folder / f"along-{number}", plans[3], follow=True) for number in range(ROUNDS)]
     kept_up = statistics.median(read.per_s / ours.per_s for ours, read in along)
     rate = statistics.median(ours.per_s for ours, _ in along)
-    return [*made, Figure("append_many, a reader follows in the same process", rate, "events/s", "read by it", kept_up)]
+    return [
+        *made,
+        Figure(
+            "append_many, a reader follows in the same process",
+            rate,
+            "events/s",
+            note=f"{kept_up:.2f} of it read meanwhile",
+        ),
+    ]
 
 
 def _rows(plan: Plan, seen: Seen) -> list[Figure]:
@@ -103,7 +112,9 @@ def _rows(plan: Plan, seen: Seen) -> list[Figure]:
     rows = [Figure(name, rate, "events/s", "bare", _ratio(seen.ours, seen.bare), note)]
     if plan.events > 1:
         read = statistics.median(read.per_s for read in seen.read)
-        rows.append(Figure("  read back", read, "events/s", "what was written", _ratio(seen.read, seen.ours)))
+        cpu = statistics.median(read.cpu_us for read in seen.read)
+        note = f"cpu {cpu:.2f} us an event"
+        rows.append(Figure("  read back", read, "events/s", "what was written", _ratio(seen.read, seen.ours), note))
     return rows
 
 
@@ -163,7 +174,9 @@ def _durable(path: Path, plan: Plan, *, follow: bool) -> tuple[Pace, Pace]:
         written = Pace(events, time.perf_counter() - began_s, time.process_time() - began_cpu_s)
         committer.stop()
         store.own_commits(False)
-        return written, reading[0] if follow else _read(store, None)
+        read = reading[0] if follow else _read(store, None)
+    shutil.rmtree(path)
+    return written, read
 
 
 def _write(store: SegmentStore, plan: Plan, until_s: float, counts: list[int], place: int) -> None:
@@ -211,6 +224,7 @@ def _sqlite(path: Path) -> Pace:
         count += MANY
     pace = Pace(count, time.perf_counter() - began_s, time.process_time() - began_cpu_s)
     database.close()
+    path.unlink()
     return pace
 
 
