@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import initialize, rule
 
 from storage import SegmentStore
 from storage.kv.memory import MemoryTwin
@@ -21,8 +21,14 @@ class Mirroring(Bench):
         self.hub: SegmentStore | None = None
         self.cut_units: list[tuple[Unit, dict[str, list[Place]]]] = []
         """Units that were cut, and what was in them."""
+        self.upstream_is_set_up = False
         self.sent: dict[str, list[Place]] = {}
         super().__init__()
+
+    @initialize(set_up=st.booleans())
+    def set_up_an_upstream(self, set_up: bool) -> None:
+        """One that is not reached yet keeps everything."""
+        self.upstream_is_set_up = set_up
 
     @rule(max_bytes=st.sampled_from([1, 400, 1 << 20]), units=st.integers(0, 8), twice=st.booleans())
     def replicate(self, max_bytes: int, units: int, twice: bool) -> None:
@@ -75,7 +81,7 @@ class Mirroring(Bench):
     def confirmed(self) -> dict[str, int]:
         """Of each stream, the commit up to which the hub holds it, where there is one."""
         if self.hub is None:
-            return {}
+            return dict.fromkeys(self.names(), 0) if self.upstream_is_set_up else {}
         held = self.hub.holdings("g").streams
         return {name: held[name].through if name in held else 0 for name in self.names()}
 

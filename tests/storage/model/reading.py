@@ -117,7 +117,17 @@ class Reading(Bench):
                 self.keep(name, self.known.at[name, place], stream.at(place))
 
     def keep(self, name: str, where: str | Position, places: Places) -> None:
-        self.cuts.append(Kept(name, str(self.store.cut(name, where)), dict(places)))
+        """A cut says nothing of what follows a segment that is not read to its end: that is read from its beginning."""
+        cut = self.store.cut(name, where)
+        segments = self.model.streams[name].segments
+        named = [segments[position.number] for position in cut.positions]
+        follows = {
+            segment.number: 0
+            for segment in segments
+            if any(one.epoch < segment.epoch and one.keys.overlaps(segment.keys) for one in named)
+            and places.get(segment.number, 0) <= segment.start
+        }
+        self.cuts.append(Kept(name, str(cut), {**places, **follows}))
         del self.cuts[:-12]
 
     def read_kept_cuts(self, one: int, other: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from storage import Position
@@ -19,9 +20,10 @@ class Retaining(Grouping, Mirroring):
         """What is confirmed and read, while a step of retention is under way."""
         super().__init__()
 
-    @rule()
+    @rule(later_s=st.sampled_from([0.0, 40.0]))
     @survives
-    def retain(self) -> None:
+    def retain(self, later_s: float) -> None:
+        self.clock.advance(later_s)
         self.settle()
         self.learn()
         self.retaining = self.confirmed(), self.store.reader_groups.consumed()
