@@ -124,7 +124,8 @@ def _check_chain(kv: KeyValueStore, catalog: Catalog, report: CheckReport) -> di
                 try:
                     record = CommitRecord.decode(raw)
                 except DamagedBlockError as error:
-                    report.error(f"commit {number}", str(error))
+                    if number >= begins:
+                        report.error(f"commit {number}", str(error))
                     previous = None
                     continue
                 report.commits += 1

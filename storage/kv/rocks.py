@@ -22,7 +22,6 @@ from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
-    RdictIter,
     ReadOptions,
     WriteBatch,
     WriteOptions,
@@ -44,7 +43,7 @@ from storage.kv.contract import Batch, Item, LogEvidence
 from storage.kv.evidence import gather_logs
 from storage.kv.pair import PREFIX, Read, settle
 from storage.kv.repair import Repair, manifest_damage, mend_current
-from storage.kv.skipping import seek_before, seek_behind, unreadable
+from storage.kv.skipping import read_last, read_on, unreadable
 from storage.kv.witness_file import WitnessFile
 
 LOG_LIMIT_BYTES = 32 << 20
@@ -107,13 +106,17 @@ def _translate_write(error: Exception, doing: str) -> NoReturn:
         raise StoreFailedError(f"{damage}. Opening the store again mends it") from error
 
 
-def _error_of(iterator: RdictIter) -> str | None:
-    """Why an iterator stopped, None at the end. Words only: an exception would keep the iterator, and it the lock."""
-    try:
-        iterator.status()
-    except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
-        return str(error)
-    return None
+def _bounds(start: bytes | None, stop: bytes | None, verified: bool) -> ReadOptions:
+    """Options to read [start, stop) with. Not `verified`: the engine does not look at its own checksums."""
+    options = ReadOptions()
+    if start is not None:
+        options.set_iterate_lower_bound(start)
+    if stop is not None:
+        options.set_iterate_upper_bound(stop)
+    if not verified:
+        options.set_verify_checksums(False)
+        options.fill_cache(False)  # type: ignore[call-arg]  # Its stub has forgotten the argument.
+    return options
 
 
 class _Stretch(NamedTuple):
@@ -265,6 +268,8 @@ class RocksStore:
         return self._tables if name == DEFAULT else (name,)
 
     def compact_family(self, name: str) -> None:
+        if name in self.hit:
+            raise DamagedBlockError(f"compacting {name} of {self.path}: some of it can't be read")
         try:
             for family in [self._families[real] for real in self._real(name) if real in self._families]:
                 iterator = family.iter()
@@ -308,10 +313,19 @@ class RocksStore:
         if table is None:
             return None
         try:
-            value = table.get(key)
+            value = self._get(table, family, key)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"reading {family} of {self.path}")
         return value if isinstance(value, bytes) else None
+
+    def _get(self, table: Rdict, family: str, key: bytes) -> object:
+        try:
+            return table.get(key)
+        except Exception as error:
+            if "Corruption" not in str(error):
+                raise
+        self.hit.add(family)
+        return table.get(key, read_opt=_bounds(None, None, False))
 
     def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
         try:
@@ -334,35 +348,13 @@ class RocksStore:
         self, table: Rdict, family: str, start: bytes, stop: bytes | None, limit: int, max_bytes: int
     ) -> _Stretch:
         """Read on from `start`, over what can't be read to what lies behind it."""
-        items: list[Item] = []
-        damage: list[str] = []
-        size = 0
-        last = start
         try:
-            bounds = ReadOptions()
-            if stop is not None:
-                bounds.set_iterate_upper_bound(stop)
-            iterator = table.iter(bounds)
-            iterator.seek(start)
-            while len(items) < limit and (not items or size < max_bytes):
-                if not iterator.valid():
-                    error = _error_of(iterator)
-                    if error is None:
-                        break
-                    self.hit.add(family)
-                    damage.append(f"{family} can't be read behind {last.hex()}: {error}")
-                    found = seek_behind(lambda: table.iter(bounds), last, stop)
-                    if found is None:
-                        break
-                    iterator = found
-                value = iterator.value()
-                items.append((iterator.key(), value))
-                last = items[-1][0]
-                size += len(value)
-                iterator.next()
+            items, errors = read_on(lambda v: table.iter(_bounds(None, stop, v)), start, stop, limit, max_bytes)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"reading {family} of {self.path}")
-        return _Stretch(items, damage)
+        if errors:
+            self.hit.add(family)
+        return _Stretch(items, [f"{family} can't be read behind {last.hex()}: {error}" for last, error in errors])
 
     def read_whole(self, name: str) -> Read:
         """Everything in a family that can be read, whatever lies between."""
@@ -374,18 +366,7 @@ class RocksStore:
         if table is None:
             return None
         try:
-            bounds = ReadOptions()
-            bounds.set_iterate_lower_bound(start)
-            bounds.set_iterate_upper_bound(stop)
-            iterator = table.iter(bounds)
-            iterator.seek_to_last()
-            if not iterator.valid():
-                damaged = _error_of(iterator) is not None
-                found = seek_before(lambda: table.iter(bounds), start, stop) if damaged else None
-                if found is None:
-                    return None
-                iterator = found
-            return iterator.key(), iterator.value()
+            return read_last(lambda verified: table.iter(_bounds(start, stop, verified)), start, stop)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             _translate(error, f"reading {family} of {self.path}")
 

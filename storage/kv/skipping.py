@@ -1,13 +1,17 @@
 """Reads on behind a place that the engine can't read.
 
-An engine's cursor stops at a bad block and does not say where the block ends. Any key inside of it fails again, any
-behind it works, so the first one that works is looked for: in doubling steps, then by halves. Keys are taken as numbers.
+An engine's cursor stops at a block of which one bit was hit. Our values carry checksums of their own, so the block is
+read without the engine's: then only what was hit does not check. Where the block does not even parse, any key inside of it
+fails again, any behind it works, and the first one that works is looked for: in doubling steps, then by halves. Keys are
+taken as numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
+
+from storage.kv.contract import Item
 
 _WIDTH = 40
 """Longer keys that agree in so many bytes are skipped together."""
@@ -22,6 +26,9 @@ class Cursor(Protocol):
     def seek_to_first(self) -> None: ...
     def seek_to_last(self) -> None: ...
     def valid(self) -> bool: ...
+    def next(self) -> None: ...
+    def key(self) -> bytes: ...
+    def value(self) -> bytes: ...
     def status(self) -> None:
         """Raises where the cursor stopped because of damage."""
 
@@ -50,6 +57,65 @@ def _at(new: Callable[[], C], number: int, *, forward: bool) -> C | None:
         except Exception:  # noqa: BLE001 - the engine raises nothing narrower
             return None
     return cursor
+
+
+def _error_of(cursor: Cursor) -> str | None:
+    """Why a cursor stopped, None at the end. Words only: an exception would keep the cursor, and it the lock."""
+    try:
+        cursor.status()
+    except Exception as error:  # noqa: BLE001 - the engine raises nothing narrower
+        return str(error)
+    return None
+
+
+def read_on(
+    new: Callable[[bool], C], start: bytes, stop: bytes | None, limit: int, max_bytes: int
+) -> tuple[list[Item], list[tuple[bytes, str]]]:
+    """Items from `start` on, over what can't be read; and the errors met, with the key behind which each was.
+
+    `new` makes a cursor that checks the engine's checksums, or one that does not.
+    """
+    items: list[Item] = []
+    errors: list[tuple[bytes, str]] = []
+    size, last, verified = 0, start, True
+    cursor = new(True)
+    cursor.seek(start)
+    while len(items) < limit and (not items or size < max_bytes):
+        if not cursor.valid():
+            error = _error_of(cursor)
+            if error is None:
+                break
+            errors.append((last, error))
+            if verified:
+                verified = False
+                cursor = new(False)
+                cursor.seek(last)
+                continue
+            found = seek_behind(lambda: new(False), last, stop)
+            if found is None:
+                break
+            cursor = found
+        key, value = cursor.key(), cursor.value()
+        cursor.next()
+        if key > last or (key == last and not items):  # Otherwise a key is what was hit.
+            items.append((key, value))
+            last = key
+            size += len(value)
+    return items, errors
+
+
+def read_last(new: Callable[[bool], C], start: bytes, stop: bytes) -> Item | None:
+    """The last item in [start, stop) that can be read. `new` as for `read_on`."""
+    cursor = new(True)
+    cursor.seek_to_last()
+    if not cursor.valid() and _error_of(cursor) is not None:
+        cursor = new(False)
+        cursor.seek_to_last()
+        if not cursor.valid() and _error_of(cursor) is not None:
+            cursor = seek_before(lambda: new(False), start, stop) or cursor
+    if not cursor.valid() or not start <= cursor.key() < stop:
+        return None
+    return cursor.key(), cursor.value()
 
 
 def unreadable(new: Callable[[], C]) -> str | None:

@@ -60,5 +60,6 @@ def change_table(scene: Scene) -> None:
 
 def dump(scene: Scene) -> None:
     """Something large, so that the disk limit is reached; in some stores only."""
-    if scene.full:
-        scene.submit("dump", [loose_part("dump", id_ := scene.next_id(), 1)], id_=id_)
+    for _ in range(scene.random.randint(1, 4) if scene.full else 0):
+        id_ = scene.next_id()
+        scene.submit("dump", [loose_part("dump", id_, 1)], id_=id_)

@@ -35,7 +35,7 @@ OPERATIONS: dict[Operation, int] = {
     scaling.live_and_end: 1,
     grouping.read_group: 8,
     mirroring.replicate: 6,
-    appends.dump: 1,
+    appends.dump: 4,
     transacting.transact: 16,
     transacting.transact_whole: 3,
     transacting.abort_doomed: 3,

@@ -20,13 +20,13 @@ DISK_LIMIT = 16 << 20
 STREAMS = {
     "flow": StreamConfig(retention=RetentionPolicy(max_bytes=200_000)),
     "ring": StreamConfig(when_full="drop-oldest", priority=3, retention=RetentionPolicy(max_bytes=60_000)),
-    "thin": StreamConfig(when_full="thin", priority=2),
+    "thin": StreamConfig(when_full="thin", priority=0),
     "cam": StreamConfig(kind="bulk", when_full="drop-oldest", priority=1),
     "film": StreamConfig(kind="bulk", retention=RetentionPolicy(max_bytes=1_000_000)),
     "aged": StreamConfig(retention=RetentionPolicy(max_age_s=25.0)),
     "eaten": StreamConfig(retention=RetentionPolicy(consumed=True)),
     "log": StreamConfig(retention=RetentionPolicy(max_bytes=50_000)),
-    "dump": StreamConfig(kind="bulk", when_full="drop-oldest", priority=0),
+    "dump": StreamConfig(kind="bulk", when_full="drop-oldest", priority=1),
 }
 PART = StreamConfig(retention=RetentionPolicy(max_age_s=30.0))
 """Streams that are made, written and ended."""

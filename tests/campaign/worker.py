@@ -14,7 +14,7 @@ from random import Random
 from storage import FakeClock, SegmentStore, committer
 from storage.errors import StorageError
 from tests.campaign import power
-from tests.campaign.appends import WRITERS
+from tests.campaign.appends import WRITERS, dump
 from tests.campaign.broken import BREAKS
 from tests.campaign.journal import Journal, Ticked
 from tests.campaign.judging import judge
@@ -102,6 +102,7 @@ def _run(spec: Spec, verified: Callable[[], None]) -> int:
     scene = Scene(store, hub, clock, set_to.boot, random, journal, model, full=spec.full)
     scene.tick(0.0)
     scene.prepare([*WRITERS, *THREADS])
+    dump(scene)
     run_load = run_threaded if spec.threaded else run_alone
     run_load(scene, time.monotonic() + ROUND_S, weights_for(None if spec.aim is None else spec.aim[0]))
     return DONE

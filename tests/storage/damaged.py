@@ -88,7 +88,7 @@ def build(folder: Path) -> Base:
     with SegmentStore.open(live, disk_limit=DISK_LIMIT_BYTES) as store:
         for stream in STREAMS:
             store.create_stream(stream, StreamConfig(kind="bulk") if stream == BULK else StreamConfig())
-        for commit in range(700):
+        for commit in range(400):
             appends = []
             for stream in random.sample(STREAMS[:-1], random.randint(1, len(STREAMS) - 1)):
                 payloads = [random.randbytes(random.choice([0, 20, 100, 3000])) for _ in range(random.randint(1, 4))]

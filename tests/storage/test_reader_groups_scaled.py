@@ -7,13 +7,12 @@ import contextlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import Append, Event, Frame, SegmentInfo, SegmentStore
+from storage import Append, Frame, SegmentStore
 from storage.errors import StoreBusyError
 from storage.kv.memory import MemoryTwin
 from storage.model import KeyRange
 from storage.readers import Reader
-
-KEYS = [f"pump-{number}" for number in range(8)]
+from tests.storage.scaled import KEYS, by_key, open_segments, told
 
 Steps = list[tuple[str, int]]
 
@@ -28,10 +27,6 @@ steps_of_a_stream = st.lists(
 )
 
 
-def open_segments(store: SegmentStore) -> list[SegmentInfo]:
-    return sorted((s for s in store.stream("s").segments if s.until is None), key=lambda segment: segment.keys.low)
-
-
 def change(store: SegmentStore, what: str, value: int, written: list[tuple[str, bytes]]) -> None:
     segments = open_segments(store)
     if what == "append":
@@ -44,15 +39,6 @@ def change(store: SegmentStore, what: str, value: int, written: list[tuple[str, 
     elif what == "merge" and len(segments) > 1:
         one, other = segments[value % (len(segments) - 1) :][:2]
         store.scale("s", [one.id, other.id], [KeyRange(one.keys.low, other.keys.high)])
-
-
-def told(items: object) -> list[tuple[str, bytes]]:
-    assert isinstance(items, list)
-    return [(item.routing_key, item.payload) for item in items if isinstance(item, Event)]
-
-
-def by_key(events: list[tuple[str, bytes]]) -> dict[str, list[bytes]]:
-    return {key: [payload for k, payload in events if k == key] for key in KEYS}
 
 
 @settings(max_examples=60, deadline=None)

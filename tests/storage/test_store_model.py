@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from storage import building, committer
@@ -18,6 +18,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer, "GROUP_BYTES", 1500)
     monkeypatch.setattr(committer, "GENERATION_BYTES", 3000)
     monkeypatch.setattr(committer, "SETTLED_BYTES", 8000)
+    monkeypatch.setattr("storage.ticket._LOOK_AGAIN_S", 0.0001)
 
 
 @pytest.mark.long
@@ -28,6 +29,8 @@ def test_the_store_holds_what_the_model_says_whatever_happens() -> None:
         stateful_step_count=50,
         deadline=None,
         report_multiple_bugs=False,
+        # Shrinking takes minutes: a soak does it.
+        phases=[Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if SOAK else [])],
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(Machine, settings=limits)

@@ -8,14 +8,27 @@ from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from storage import Append as StoreAppend
-from storage import Event, FakeClock, Frame, Gap, Position, Receipt, SegmentStore, StreamConfig, Ticket
+from storage import (
+    Event,
+    FakeClock,
+    Frame,
+    Gap,
+    KeyRange,
+    Position,
+    Receipt,
+    SegmentId,
+    SegmentStore,
+    StreamConfig,
+    Ticket,
+)
 from storage.errors import StorageError, StoreClosedError, StoreFailedError
 from storage.kv.memory import MemoryTwin
 from storage.model import RetentionPolicy
-from tests.storage.model.semantics import Append, Appends, Commit, Create, Done, Model, Place, Said, Submission
+from tests.storage.model.semantics import Append, Appends, Commit, Create, Done, Model, Place, Said, Scale, Submission
 
 STREAMS = {
     "a": StreamConfig(),
@@ -115,10 +128,13 @@ class Bench(RuleBasedStateMachine):
         self.cursor = 0
         self.store = self.open_store()
 
-    @initialize()
-    def make_streams(self) -> None:
+    @initialize(parts=st.integers(1, 3))
+    def make_streams(self, parts: int) -> None:
         for name in ("a", "b/c"):
             self.create(name)
+        if parts > 1:
+            ranges = KeyRange().split(parts)
+            self.wait_for(Scale("a", [0], ranges), lambda: self.store.scale("a", [SegmentId("a", 0, 0)], ranges))
 
     def create(self, name: str) -> None:
         self.wait_for(Create(name), lambda: self.store.create_stream(name, STREAMS[name]))

@@ -30,6 +30,7 @@ class Tail:
     reader: StreamReader
     cut: str
     places: dict[int, int] = field(default_factory=dict)
+    resumed: bool = False
 
 
 class Reading(Bench):
@@ -178,8 +179,11 @@ class Reading(Bench):
             number = item.position.number
             if isinstance(item, Gap):
                 place = self.place_at(name, item.next)
-                assert tail.places.get(number, 0) < place.ordinal <= stream.segments[number].start
-                tail.places[number] = place.ordinal
+                was = tail.places.get(number, 0)
+                assert place.ordinal <= stream.segments[number].start
+                # A cut does not say of what follows a segment whether its missing head was told.
+                assert was < place.ordinal or (tail.resumed and item.position.offset == 0), "told twice"
+                tail.places[number] = max(was, place.ordinal)
                 continue
             place = self.known.seen[name, item.position]
             self.expect_events(name, [item], [place])
@@ -194,7 +198,22 @@ class Reading(Bench):
             tail.places[number] = place.ordinal + 1
         tail.cut = str(tail.reader.cut)
 
+    def at_the_end(self) -> None:
+        """From behind every event, from every cut, by every reader that stayed."""
+        super().at_the_end()
+        for name, stream in self.model.streams.items():
+            for place in stream.live({})[:60]:
+                behind = place._replace(ordinal=place.ordinal + 1)
+                self.expect_read(name, self.known.behind[name, place], stream.at(behind))
+        for kept in self.cuts:
+            self.expect_read(kept.stream, StreamCut.parse(kept.cut), kept.places)
+        for tail in self.tails:
+            while items := tail.reader.poll(3):
+                self.take_in(tail, items)
+            self.take_in(tail, [])
+
     def come_back(self) -> None:
         super().come_back()
         for tail in self.tails:
+            tail.resumed = True
             tail.reader = self.store.reader(tail.stream, StreamCut.parse(tail.cut))

@@ -44,16 +44,17 @@ class Transacting(Writing):
 
     def __init__(self) -> None:
         self.deadlines: dict[UUID, int] = {}
+        self.doubtful: set[UUID] = set()
+        """What was in flight to them when the power went may be in them or not: they are to be aborted."""
         super().__init__()
 
     def come_back(self) -> None:
-        """Of what was in flight to a transaction nobody knows whether it is in it: such a one is aborted."""
-        doubtful = {each.submission.transaction for each in self.in_flight if isinstance(each.submission, Put)}
+        self.doubtful |= {each.submission.transaction for each in self.in_flight if isinstance(each.submission, Put)}
         super().come_back()
         now_ns = self.clock.boot_ns()
         self.deadlines = {each: now_ns + int(LEASE_S * 1e9) for each in self.deadlines}
         for each in self.transactions:
-            if each in doubtful and self.store.transaction_state(each) is OPEN:
+            if each in self.doubtful and self.store.transaction_state(each) is OPEN:
                 self.queue(Abort(each), lambda each=each: self.store.abort_transaction(each))  # type: ignore[misc]
 
     def queue(self, submission: Begin | Put | Commit | Abort, call: Callable[[], Ticket]) -> None:
@@ -93,7 +94,7 @@ class Transacting(Writing):
     @survives
     def put(self, puts: list[What]) -> None:
         for what in puts:
-            if candidates := self.open_ones():
+            if candidates := [each for each in self.open_ones() if each not in self.doubtful]:
                 self.put_one(candidates[what.transaction % len(candidates)], what)
 
     def put_one(self, transaction: UUID, what: What) -> None:
@@ -123,6 +124,7 @@ class Transacting(Writing):
     def end(self, which: int, what: str, wait: bool) -> None:
         """Mostly of one that is open; now and then of one that has ended."""
         candidates = self.open_ones() if which % 5 else self.transactions
+        candidates = [each for each in candidates if each not in self.doubtful]
         if not candidates:
             return
         transaction = candidates[which % len(candidates)]
@@ -135,7 +137,7 @@ class Transacting(Writing):
         if wait:
             self.commit_all()
 
-    @rule(seconds=st.sampled_from([0.001, 1.0, 20.0]))
+    @rule(seconds=st.sampled_from([0.001, 1.0, 20.0, 40.0]))
     def time_passes(self, seconds: float) -> None:
         """And leases with it."""
         self.clock.advance(seconds)
