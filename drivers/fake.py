@@ -9,7 +9,8 @@ from typing import ClassVar
 from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, SourceSettings, config, new_counters
 from storage.clock import Clock
 from storage.errors import StorageError
-from storage.model import Append, Event, Frame, Position, Receipt, StreamConfig
+from storage.event import Event
+from storage.model import Append, Frame, Position, Receipt, StreamConfig
 from storage.ticket import Ticket
 
 

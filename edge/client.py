@@ -31,7 +31,8 @@ from edge.events import append_line, parse_event
 from edge.places import DEFAULT_SOCKET
 from edge.snapshot import NodeSnapshot, SourceSnapshot, StreamSnapshot, UplinkSnapshot, from_json
 from edge.transaction import LEASE_S, ClientTransaction, WriteAnswer, parse_write, state_of
-from storage.model import Event, Gap, Position, TransactionState
+from storage.event import Event
+from storage.model import Gap, Position, TransactionState
 
 PIECE_BYTES = 1 << 16
 MAX_LINE_BYTES = 16 << 20

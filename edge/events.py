@@ -12,7 +12,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from storage.model import Event, Gap, GapReason, Headers, Position
+from storage.event import Event
+from storage.model import Gap, GapReason, Headers, Position
 
 Line = dict[str, object]
 

@@ -163,9 +163,9 @@ Opening
 """
 
 from storage.clock import Clock, FakeClock, SystemClock
+from storage.event import Event
 from storage.model import (
     Append,
-    Event,
     Frame,
     Gap,
     GapReason,

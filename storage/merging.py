@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from storage.catalog import Catalog
 from storage.cuts import Cuts, Places
+from storage.event import Event
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.model import Event, Gap, Position, StreamCut
+from storage.model import Gap, Position, StreamCut
 from storage.reading import SegmentReader
 from storage.records import SegmentRecord, StreamRecord
 

@@ -223,25 +223,6 @@ class Receipt(NamedTuple):
     duplicates: int
 
 
-class Event(NamedTuple):
-    """One event as read. `time_ns` is when it was captured, since 1970, by the clock as it is believed now.
-
-    `uncertain`: the clock of that boot was never trusted, so that `time_ns` is only as good as its neighbours bound it.
-    """
-
-    stream: str
-    position: Position
-    next: Position
-    time_ns: int
-    routing_key: str
-    writer: str | None
-    number: int | None
-    content_type: str
-    headers: Headers
-    payload: bytes
-    uncertain: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A range of a segment that is gone. `events` is None where nobody knows how many there were."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import count, repeat
 from typing import NamedTuple
 
 from storage import block, entry, keys
@@ -18,11 +18,12 @@ from storage.chain import GAP_MAGIC, GapRecord
 from storage.columns import rows
 from storage.entry import head
 from storage.errors import DamagedBlockError
+from storage.event import Event, EventFrame
 from storage.fetch import fetch
 from storage.frame import DecodedFrame
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.model import Event, Gap, GapReason, Position
+from storage.model import Gap, GapReason, Position
 from storage.records import SegmentLayout, SegmentRecord, StreamRecord
 
 READ_AHEAD_BYTES = 1 << 20
@@ -296,15 +297,9 @@ class SegmentReader:
         shift, uncertain = UNKNOWN if timeline is None else timeline.shift(header.boot)
         writer = header.writers[frame.writer_place - 1].writer if frame.writer_place else None
         number, epoch = self.position.number, self.position.epoch
-        count = len(frame.payloads)
-        end = min(count, skip + most)
-        positions = rows(Position, repeat(number), repeat(epoch), repeat(offset), range(skip, min(end + 1, count)))
-        if end == count:
-            positions.append(Position(number, epoch, offset + frame.length))
-        times = None if frame.times_ns is None else [time_ns + shift for time_ns in frame.times_ns[skip:end]]
-        return rows(
-            Event, repeat(self._stream.name), positions, positions[1:],
-            repeat(frame.captured_ns + shift) if times is None else times, repeat(frame.routing_key), repeat(writer),
-            repeat(None) if writer is None else range(frame.number + skip, frame.number + end),
-            repeat(frame.content_type), repeat(frame.headers), frame.payloads[skip:end], repeat(uncertain),
+        shared = EventFrame(
+            self._stream.name, number, epoch, offset, len(frame.payloads) - 1, Position(number, epoch, offset + frame.length),
+            shift, frame.captured_ns, frame.times_ns, frame.routing_key, writer, frame.number, frame.content_type,
+            frame.headers, uncertain,
         )  # fmt: skip
+        return rows(Event, repeat(shared), count(skip), frame.payloads[skip : skip + most])

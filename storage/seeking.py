@@ -21,7 +21,8 @@ from storage.catalog import Catalog
 from storage.chain import GAP
 from storage.entry import EntryHead
 from storage.errors import DamagedBlockError
-from storage.model import Event, Position
+from storage.event import Event
+from storage.model import Position
 from storage.reading import SegmentReader, SegmentScan
 from storage.records import StreamRecord
 

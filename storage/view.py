@@ -12,12 +12,12 @@ from storage.clock import Clock
 from storage.committer import Committer
 from storage.cuts import Cuts, Places
 from storage.errors import UnknownStreamError
+from storage.event import Event
 from storage.gaps import gaps_of
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.merging import StreamReader
 from storage.model import (
-    Event,
     Gap,
     Position,
     SegmentId,

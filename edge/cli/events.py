@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from edge.cli.options import complain
 from edge.events import event_line
 from edge.words import count_of
-from storage.model import Event, Gap
+from storage.event import Event
+from storage.model import Gap
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 

@@ -18,7 +18,7 @@ from edge.demo.nodes import NODE_COMMAND, GatewayPlan, NodeProcess, free_port, g
 from edge.demo.numbering import read_number
 from edge.demo.verdict import Verdict, judge
 from edge.errors import EdgeError, RequestRefusedError
-from storage.model import Event
+from storage.event import Event
 
 GATEWAY = "pump-7"
 SERIAL_STREAM = "plant/flow"

@@ -11,8 +11,8 @@ from edge.events import event_line
 from edge.http.answers import BadRequestError, answer, compact
 from edge.http.follow import CommitSignal
 from storage.errors import StorageError
+from storage.event import Event
 from storage.merging import StreamReader
-from storage.model import Event
 from storage.store import SegmentStore
 
 MAX_READERS = 64

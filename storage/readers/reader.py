@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 
 from storage.clock import Clock
 from storage.errors import StorageError
-from storage.model import Event, Gap, Position, SegmentId, SegmentInfo, SegmentState, StreamCut, StreamInfo
+from storage.event import Event
+from storage.model import Gap, Position, SegmentId, SegmentInfo, SegmentState, StreamCut, StreamInfo
 from storage.readers.group_codec import decode_marks, encode_marks
 from storage.readers.group_state import (
     Acquired,

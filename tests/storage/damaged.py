@@ -189,7 +189,7 @@ def mirrored(store: SegmentStore) -> Mapping[str, list[Event]]:
     with SegmentStore.in_memory() as hub:
         while unit := store.next_unit("n", hub.holdings("n").streams, lambda name: True, 1 << 16):
             hub.submit_unit(unit).result()
-        return {stream: [event._replace(stream=stream) for event in hub.read(f"n/{stream}")] for stream in STREAMS}
+        return {stream: [event.in_stream(stream) for event in hub.read(f"n/{stream}")] for stream in STREAMS}
 
 
 def trial(base: Base, folder: Path, harm: Callable[[Path], Harm]) -> Outcome:

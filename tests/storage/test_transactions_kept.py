@@ -216,7 +216,7 @@ def test_a_hub_gets_a_transaction_whole_and_at_the_same_place(
             transaction.commit()
         replicate(gateway, hub, max_bytes=1)
         here = list(gateway.read("s"))
-        assert [event._replace(stream="s") for event in hub.read("g/s")] == here
+        assert [event.in_stream("s") for event in hub.read("g/s")] == here
         assert [event.payload for event in hub.read("g/s", here[7].position)] == [event.payload for event in here[7:]]
         assert hub.last_number("g/s", "w") == 17
         assert gateway.check().findings == hub.check().findings == []

@@ -11,8 +11,9 @@ from random import Random
 from storage import SegmentStore
 from storage.clock import FakeClock
 from storage.errors import StorageError
+from storage.event import Event
 from storage.kv.memory import MemoryTwin
-from storage.model import Append, Event, Frame, StreamConfig
+from storage.model import Append, Frame, StreamConfig
 from storage.trace import Trace
 from storage.writer import Writer
 from sync.contract import Upstream
