@@ -45,7 +45,9 @@ def break_acknowledgement() -> None:
     persist = Committer._persist
 
     def acknowledge_first(self: Committer, pending: _Pending) -> bool:
-        self._acknowledge(pending.group)
+        if not pending.group.changes.streams:
+            # A stream that is not there yet would stop the load itself.
+            self._acknowledge(pending.group)
         return persist(self, pending)
 
     Committer._persist = acknowledge_first  # type: ignore[method-assign]
