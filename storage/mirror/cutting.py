@@ -100,6 +100,7 @@ class UnitCutter:
         ]
         entries, last = _given_up(scans)
         size = 0
+        reached: set[int] = set()
         for commit in chain_or_segments(scans, chain, begin, lambda first: self._commits(first, last_commit)):
             mine = [
                 e
@@ -112,6 +113,7 @@ class UnitCutter:
                 if entry.kind == LAYOUT:
                     entries.setdefault(entry.stream, [])
                     last[entry.stream] = commit.number
+                    reached.add(entry.stream)
                     continue
                 if entry.start < self._start(entry):
                     continue
@@ -123,12 +125,27 @@ class UnitCutter:
                 sent = Entry(entry.segment, entry.epoch, entry.start, entry.length, entry.events, commit.number, raw)
                 entries.setdefault(entry.stream, []).extend(_behind_held(sent, held.get(behind[entry.stream][0].name)))
                 last[entry.stream] = commit.number
+                reached.add(entry.stream)
+        self._stop_before_unsent([behind[number] for number in entries.keys() - reached], held, entries, last)
         if not entries and (boots is None or not changed):
             return None
         parts = [_part(*behind[number], last[number], of_stream) for number, of_stream in entries.items()]
         opening = 0 if self._catalog.node is None else self._catalog.node.opening
         through = changed[-1].commit if changed else boots or 0
         return Unit(self._node, self._store, opening, tuple(changed), tuple(parts), boots or 0, through)
+
+    def _stop_before_unsent(
+        self, streams: Sequence[tuple[StreamRecord, int]], held: Mapping[str, Held], entries: dict[int, list[Entry]],
+        last: dict[int, int],
+    ) -> None:  # fmt: skip
+        """Where others filled the unit before a stream's first entry: its gaps do not go past what is yet to be sent."""
+        for stream, through in streams:
+            if stream.origin is not None:
+                continue
+            unsent = self._unsent(stream, held.get(stream.name), through)
+            last[stream.number] = min([last[stream.number], *(commit - 1 for commit in unsent)])
+            if last[stream.number] <= through:
+                del entries[stream.number]
 
     def _held_through(self, stream: StreamRecord, held: Held | None, last_commit: int) -> int:
         if held is None:
@@ -163,6 +180,10 @@ class UnitCutter:
         """The commit that wrote what comes next: asked of the entry there, so that the chain need not be searched."""
         if stream.origin is not None:
             return through + 1
+        return max(min(self._unsent(stream, held, through), default=0), through + 1)
+
+    def _unsent(self, stream: StreamRecord, held: Held | None, through: int) -> list[int]:
+        """Of each segment the commit that wrote what comes next, and those that sealed some since."""
         commits = [layout.sealed for layout in stream.layout if layout.sealed is not None and layout.sealed > through]
         for layout in stream.layout:
             scan = SegmentScan(self._kv, self._catalog, stream.key(layout))
@@ -171,13 +192,13 @@ class UnitCutter:
             found = scan.entry_at(offset) if offset < record.length else None
             if found is None:
                 if offset < record.length:
-                    return through + 1
+                    commits.append(through + 1)
                 continue
             try:
                 commits.append(head(found[1]).commit)
             except DamagedBlockError:
-                return through + 1
-        return max(min(commits, default=0), through + 1)
+                commits.append(through + 1)
+        return commits
 
     def _commits(self, begin: int, last_commit: int) -> Iterator[CommitRecord]:
         while begin <= last_commit:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from storage import Append, Frame, SegmentStore, committer
 from storage.kv.memory import MemoryTwin
 from storage.mirror.unit import Unit
-from storage.model import KeyRange
+from storage.model import KeyRange, Position
 from storage.records import StreamRecord
 from tests.storage.conftest import Reopen
 from tests.storage.scaled import KEYS, append, open_segments
+from tests.storage.test_retiring import replicate
 
 
 def next_unit(gateway: SegmentStore, hub: SegmentStore, max_bytes: int = 1) -> Unit | None:
@@ -217,3 +218,21 @@ def test_what_is_held_of_a_node_is_the_same_after_reopening(reopen: Reopen) -> N
         held = hub.holdings("g")
         assert [stream.length for stream in held.streams.values()] == [gateway.stream("s").segments[0].length]
         assert reopen().holdings("g") == held
+
+
+def test_a_gap_of_one_segment_does_not_pass_what_another_has_yet_to_send() -> None:
+    with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
+        gateway.create_stream("other")
+        gateway.create_stream("s")
+        append(gateway, KEYS[0], b"first")
+        gateway.scale("s", [open_segments(gateway)[0].id], KeyRange().split(2))
+        replicate(gateway, hub, max_bytes=1)
+        gateway.submit([Append("other", [Frame([bytes(1000)])])]).result()
+        for number in range(20):
+            append(gateway, KEYS[number % 8], b"%d" % number)
+        low, _high = open_segments(gateway)
+        gateway.truncate("s", Position(low.id.number, low.id.epoch, low.length))
+        replicate(gateway, hub, max_bytes=1)
+        left = [event.payload for event in gateway.read("s")][1:]
+        assert len(left) > 3
+        assert [event.payload for event in hub.read("g/s")][1:] == left
