@@ -154,7 +154,9 @@ Opening
        is part of a repair, writes the gap record. The engine can't show that to a scan, so it is asked for by its offset.
     7. Where the witness knows of newer commits, they are lost with the newest log: segments that were longer get a gap
        record up to where they ended, and the next commit a number behind theirs, for an upstream may hold them. After a
-       power cut the witness may be older, and 2**20 numbers are passed over.
+       power cut the witness may be older, and 2**20 numbers are passed over. Bulk is not lost with them: blocks in chunks
+       that continue their segment are led back by that next commit (`storage.bulk.leading`), but for those of a
+       transaction, and for those behind one: which segment its blocks came to was in the log alone.
     8. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
        the record was lost and is made again; anything else is cut off, a file of nothing else unlinked. A chunk that is
        missing or shorter than its record is told with the range lost, and gets nothing more; gap records take the place
