@@ -315,11 +315,11 @@ def test_a_segments_generations_follow_each_other_by_number(
     fill(store, 1, "s0")
     fill(store, 1, "s1")
     last = store._catalog.generations_of(SegmentKey(2, 0, 0))[-1][1]
-    into = store._committer.generations.begin(99, 1 << 20)
+    into = store._committer.generations.begin(99, 1 << 20, 1 << 20)
     assert into.telemetry(configs[0]).number < last
     assert into.telemetry(configs[0], after=last).number > last
     assert into.telemetry(configs[0]).number > last
-    assert store._committer.generations.begin(99, 1 << 20).telemetry(configs[0], after=last).number > last
+    assert store._committer.generations.begin(99, 1 << 20, 1 << 20).telemetry(configs[0], after=last).number > last
 
 
 def test_a_generation_that_was_lost_is_shown_as_damage_between_what_is_left(reopen: Reopen) -> None:
