@@ -41,8 +41,9 @@ from storage.errors import (
 from storage.keys import DEFAULT
 from storage.kv.contract import Batch, Item, LogEvidence
 from storage.kv.evidence import gather_logs
+from storage.kv.manifest import manifest_damage, mend_current
 from storage.kv.pair import PREFIX, Read, settle
-from storage.kv.repair import Repair, manifest_damage, mend_current
+from storage.kv.repair import Repair
 from storage.kv.skipping import read_last, read_on, unreadable
 from storage.kv.witness_file import WitnessFile
 
