@@ -13,7 +13,6 @@ from tests.storage.counts import COUNTS, CountsCodec
 from tests.storage.test_retiring import replicate
 
 LIMIT = 400_000
-BALLAST = bytes(1000)
 
 
 class Ring:
