@@ -10,7 +10,7 @@ import pytest
 from storage import Append, Event, FakeClock, Frame, Gap, GapReason, SegmentStore, StreamConfig, Ticket
 from storage.kv.memory import MemoryTwin
 from tests.storage.counts import COUNTS, CountsCodec
-from tests.storage.test_retiring import replicate
+from tests.storage.mirrored import replicate
 
 LIMIT = 400_000
 

@@ -13,7 +13,7 @@ from storage.kv.logs import log_files
 from storage.kv.memory import MemoryTwin
 from storage.salvage.newest import MARGIN_COMMITS
 from storage.witness import recall
-from tests.storage.test_retiring import replicate
+from tests.storage.mirrored import replicate
 
 STREAMS = ("s", "t")
 
