@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from storage.catalog import Catalog
-from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import BULK, StreamConfig
 from storage.records import FamilyRecord
@@ -140,15 +139,3 @@ class Generations:
 
     def forget(self, name: str) -> None:
         self._bytes.pop(name, None)
-
-    def live_share(self, family: FamilyRecord) -> float:
-        """How much of a telemetry generation's offsets is still readable, 0 to 1. Nothing in it at all: 0."""
-        held = live = 0
-        for segment, first, end in self._catalog.segments_in(family.number):
-            held += end - first
-            live += max(0, end - max(first, self._start(segment)))
-        return live / held if held else 0.0
-
-    def _start(self, segment: SegmentKey) -> int:
-        record = self._catalog.segments.get(segment)
-        return 0 if record is None else record.start

@@ -26,7 +26,6 @@ CONNECT_TIMEOUT_S = 5.0
 MESSAGES_PER_READ = 1_000
 BYTES_PER_READ = 4 << 20
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF
-_SUBSCRIPTION_REFUSED = 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,6 @@ class Connection:
         self._connected = False
         self._refused: ReasonCode | None = None
         self._lost: ReasonCode | None = None
-        self._corked = False
         self.session_present = False
         self.granted: dict[int, list[ReasonCode]] = {}
         """SUBACKs that came, by packet id."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from storage import entry
 from storage.block import BlockHeader
 from storage.bulk.chunks import ChunkRecord
 from storage.bulk.leading import blocks_in
@@ -21,6 +20,7 @@ from storage.kv.contract import KeyValueStore
 from storage.pointer import MAGIC, InChunk, Pointer
 from storage.reading import SegmentScan
 from storage.salvage.report import SalvageReport
+from storage.seeking import commit_before, first_where
 from storage.transactions.record import is_shadow
 
 
@@ -104,15 +104,9 @@ def _pointer_to(
 ) -> tuple[int, Pointer] | None:
     """The pointer that leads to a block, and its offset. It was committed with the block, or later by a transaction."""
     scan = SegmentScan(kv, catalog, segment)
-    low, high = scan.record.start, scan.record.length
-    while low < high:
-        middle = (low + high) // 2
-        found = scan.entry_at(middle)
-        if found is None or _commit(found[1]) >= header.commit:
-            high = middle
-        else:
-            low = middle + 1
-    offset = low
+    start, length = scan.record.start, scan.record.length
+    # Where nothing tells a commit the look begins before it: that only takes longer.
+    offset = first_where(start, length, lambda at: (commit_before(scan, at) or header.commit) >= header.commit)
     while items := scan.entries_from(offset):
         for start, raw in items:
             if raw[:4] == MAGIC:
@@ -128,14 +122,6 @@ def _decode(raw: bytes) -> Pointer | None:
         return Pointer.decode(raw)
     except DamagedBlockError:
         return None
-
-
-def _commit(raw: bytes) -> int:
-    """The commit of an entry; 0 where it can't be read: bisecting then goes on behind it."""
-    try:
-        return entry.head(raw).commit
-    except DamagedBlockError:
-        return 0
 
 
 def _tell_lost(kv: KeyValueStore, record: ChunkRecord, settled: Settled, report: SalvageReport) -> None:

@@ -17,6 +17,7 @@ from storage.fetch import fetch
 from storage.kv.logs import log_files
 from storage.reading import SegmentScan
 from tests.oracle.damage import flip
+from tests.storage.mirrored import replicate
 
 STREAMS = ("plant/flow", "plant/level", "site/north", "video/gate")
 BULK = "video/gate"
@@ -185,8 +186,7 @@ def removed(kind: str, seed: int) -> Callable[[Path], Harm]:
 def mirrored(store: SegmentStore) -> Mapping[str, list[Event]]:
     """What a hub that held nothing so far gets of a store, as if the store itself had it."""
     with SegmentStore.in_memory() as hub:
-        while unit := store.next_unit("n", hub.holdings("n").streams, lambda name: True, 1 << 16):
-            hub.submit_unit(unit).result()
+        replicate(store, hub, "n", 1 << 16)
         return {stream: [event.in_stream(stream) for event in hub.read(f"n/{stream}")] for stream in STREAMS}
 
 

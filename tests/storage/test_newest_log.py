@@ -14,8 +14,8 @@ from storage.kv.logs import log_files
 from storage.kv.memory import MemoryTwin
 from storage.salvage.newest import MARGIN_COMMITS
 from storage.witness import recall
+from tests.storage.mirrored import replicate
 from tests.storage.test_damage import flip
-from tests.storage.test_retiring import replicate
 
 STREAMS = ("s", "t")
 

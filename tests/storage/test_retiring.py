@@ -12,6 +12,7 @@ from storage.kv.contract import Batch, Item
 from storage.kv.memory import MemoryTwin
 from storage.mirror.unit import Held, HeldSegment
 from tests.storage.conftest import Reopen
+from tests.storage.mirrored import replicate
 from tests.storage.test_truncation import fill
 
 
@@ -23,18 +24,6 @@ def small_generations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def names(store: SegmentStore, kind: str) -> list[str]:
     return [name for name in store._kv.families() if name.startswith(kind)]
-
-
-def replicate(store: SegmentStore, hub: SegmentStore, node: str = "g", max_bytes: int = 1000) -> int:
-    """Bring everything up. How many units that took."""
-    units = 0
-    while True:
-        held = hub.holdings(node).streams
-        unit = store.next_unit(node, held, lambda _: True, max_bytes)
-        if unit is None:
-            return units
-        hub.submit_unit(unit).result()
-        units += 1
 
 
 def test_a_generation_below_every_start_goes_and_its_number_is_not_used_again(reopen: Reopen) -> None:
