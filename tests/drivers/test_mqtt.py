@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from drivers.contract import Driver, DriverConfigError, SourceSettings
-from drivers.fake import RecordingSink
 from drivers.mqtt import MqttConfig, MqttDriver
 from drivers.mqtt.redelivery import SessionState
 from drivers.source import SourceState
 from storage.clock import Clock, FakeClock
 from storage.units import Size
 from tests.drivers.running import Running
+from tests.drivers.subscribing import SETTINGS, killed, numbers, publish, running
 from tests.servers.mosquitto import Mosquitto
-
-SETTINGS = SourceSettings(name="field", driver="mqtt", stream="site/{1}", key="{topic}", node="pump-7")
 
 
 @pytest.fixture
@@ -33,56 +29,6 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 @pytest.fixture(params=["3.1.1", "5"])
 def config(broker: Mosquitto, request: pytest.FixtureRequest) -> MqttConfig:
     return MqttConfig(broker=broker.url, topics=("site/#",), protocol=request.param)
-
-
-def running(config: MqttConfig, sink: RecordingSink | None = None) -> Running:
-    def make(settings: SourceSettings, clock: Clock) -> Driver:
-        return MqttDriver(config, settings, clock)
-
-    source = Running(make, SETTINGS, sink)
-    source.until(lambda: source.source.state is SourceState.RUNNING, "the connection")
-    source.until(lambda: source.sink.cursor(SETTINGS.cursor_name) is not None, "the subscription in the cursor")
-    return source
-
-
-def killed(source: Running) -> RecordingSink:
-    """What is left of the source after a kill: what the store has on disk. The connection just ends."""
-    source.sink.lose_power()
-    driver = source.source._driver
-    assert isinstance(driver, MqttDriver)
-    assert driver._connection is not None
-    sock = driver._connection._client.socket()
-    assert sock is not None
-    sock.close()
-    return source.sink
-
-
-def publish(
-    broker: Mosquitto,
-    topic: str,
-    payloads: Sequence[bytes],
-    *,
-    retain: bool = False,
-    properties: Properties | None = None,
-) -> None:
-    """At QoS 1; returns when the broker has acknowledged all of it."""
-    version = MQTTProtocolVersion.MQTTv311 if properties is None else MQTTProtocolVersion.MQTTv5
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
-    client.max_inflight_messages = 0
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
-    try:
-        sent = [client.publish(topic, payload, qos=1, retain=retain, properties=properties) for payload in payloads]
-        for info in sent:
-            info.wait_for_publish(timeout=20)
-            assert info.is_published()
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def numbers(count: int, start: int = 0) -> list[bytes]:
-    return [b"%d" % number for number in range(start, start + count)]
 
 
 def test_messages_become_events_with_topic_words_as_stream_and_key(broker: Mosquitto, config: MqttConfig) -> None:

@@ -134,7 +134,7 @@ class Cast:
             self.node.start()
         else:
             self.wire.aim(site, nth, lambda: self.node.send(signal.SIGKILL))
-        hit = self.node.wait(REACHED_WITHIN_S)
+        hit = self.node.wait(CAME_WITHIN_S if starting else REACHED_WITHIN_S)
         self.wire.aim("", 0, lambda: None)
         if not hit:
             self.node.kill()
