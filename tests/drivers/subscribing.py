@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -41,6 +43,15 @@ def killed(source: Running) -> RecordingSink:
     return source.sink
 
 
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """How a publisher gets in."""
+
+    user: str | None = None
+    password: str | None = None
+    tls: ssl.SSLContext | None = None
+
+
 def publish(
     broker: Mosquitto,
     topic: str,
@@ -49,11 +60,15 @@ def publish(
     qos: int = 1,
     retain: bool = False,
     properties: Properties | None = None,
+    login: Login = Login(),
 ) -> None:
     """Returns when the broker has acknowledged all of it."""
     version = MQTTProtocolVersion.MQTTv311 if properties is None else MQTTProtocolVersion.MQTTv5
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
     client.max_inflight_messages = 0
+    client.username_pw_set(login.user, login.password)
+    if login.tls is not None:
+        client.tls_set_context(login.tls)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
     try:

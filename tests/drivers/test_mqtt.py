@@ -9,13 +9,10 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from drivers.contract import Driver, DriverConfigError, SourceSettings
-from drivers.mqtt import MqttConfig, MqttDriver
+from drivers.mqtt import MqttConfig
 from drivers.mqtt.redelivery import SessionState
 from drivers.source import SourceState
-from storage.clock import Clock, FakeClock
 from storage.units import Size
-from tests.drivers.running import Running
 from tests.drivers.subscribing import SETTINGS, killed, numbers, publish, running
 from tests.servers.mosquitto import Mosquitto
 
@@ -232,75 +229,3 @@ def test_properties_of_mqtt_5_become_headers_and_content_type(broker: Mosquitto)
         ("mqtt.user.unit", b"bar"),
         ("mqtt.user.unit", b"psi"),
     )
-
-
-def test_a_broker_that_is_not_there_is_tried_again_and_said_so(tmp_path: Path) -> None:
-    broker = Mosquitto(tmp_path / "mosquitto")
-    config = MqttConfig(broker=broker.url, topics=("site/#",))
-    source = Running(lambda settings, clock: MqttDriver(config, settings, clock), SETTINGS)
-    source.until(lambda: source.source.state is SourceState.BACKOFF, "the failure")
-    error = str(source.source.status().last_error)
-    assert broker.url in error
-    assert broker.url in error
-    assert "is the broker running" in error
-    with broker:
-        source.until(lambda: source.source.state is SourceState.RUNNING, "the connection")
-
-
-def test_wrong_credentials_are_named(tmp_path: Path) -> None:
-    passwords = tmp_path / "passwords"
-    passwords.write_text("", encoding="utf-8")
-    passwords.chmod(0o600)
-    settings = ("allow_anonymous false", f"password_file {passwords}")
-    with Mosquitto(tmp_path / "mosquitto", settings=settings) as broker:
-        secret = tmp_path / "secret"
-        secret.write_text("hunter2\n", encoding="utf-8")
-        config = MqttConfig(broker=broker.url.replace("//", "//pump@"), topics=("a",), password_file=str(secret))
-        source = Running(lambda settings, clock: MqttDriver(config, settings, clock), SETTINGS)
-        source.until(lambda: source.source.state is SourceState.BACKOFF, "the refusal")
-        error = str(source.source.status().last_error)
-        assert "check user, password" in error
-        assert "hunter2" not in error
-
-
-def test_tls_carries_messages_where_the_authority_is_named_and_says_what_to_do_where_not(tmp_path: Path) -> None:
-    tls = Path(__file__).parents[1] / "sync" / "tls"
-    settings = (f"cafile {tls / 'ca.pem'}", f"certfile {tls / 'hub.pem'}", f"keyfile {tls / 'hub.key'}")
-    with Mosquitto(tmp_path / "mosquitto", settings=settings) as broker:
-        url = f"mqtts://localhost:{broker.port}"
-        trusting = MqttConfig(broker=url, topics=("site/#",), ca=str(tls / "ca.pem"))
-        source = running(trusting)
-        sender = MqttDriver(MqttConfig(broker=url, ca=str(tls / "ca.pem"), client_id="sender"), SETTINGS, source.clock)
-        sender.open(None)
-        assert sender._connection is not None
-        for number in range(300):
-            sender._connection._client.publish("site/a", b"%d" % number * 100, qos=1)
-        source.until(lambda: sender.poll(0) is None and len(source.sink.events) == 300, "all through TLS")
-        sender.close()
-
-        def careless(settings: SourceSettings, clock: Clock) -> Driver:
-            return MqttDriver(MqttConfig(broker=url), settings, clock)
-
-        doubting = Running(careless, SETTINGS)
-        doubting.until(lambda: doubting.source.state is SourceState.BACKOFF, "the refusal")
-        assert "name the authority that signed it in `ca`" in str(doubting.source.status().last_error)
-
-
-@pytest.mark.parametrize(
-    ("config", "settings", "said"),
-    [
-        (MqttConfig(qos=2), SETTINGS, "qos = 2 would lose messages"),
-        (MqttConfig(broker="http://x"), SETTINGS, "mqtt://user@broker.local:1883"),
-        (MqttConfig(topics=()), SETTINGS, "topics is empty"),
-        (MqttConfig(topics=("a/#/b",)), SETTINGS, "no topic filter"),
-        (MqttConfig(max_unacked=0), SETTINGS, "max_unacked = 0"),
-        (MqttConfig(certificate="x"), SETTINGS, "belong together"),
-        (MqttConfig(), SourceSettings(name="f", driver="mqtt", stream="a/{x}"), "no place for a word"),
-        (MqttConfig(), SourceSettings(name="f", driver="mqtt", stream="a b"), "no stream name"),
-    ],
-)
-def test_what_cannot_work_is_refused_with_what_to_write(
-    config: MqttConfig, settings: SourceSettings, said: str
-) -> None:
-    with pytest.raises(DriverConfigError, match=said):
-        MqttDriver(config, settings, FakeClock())
