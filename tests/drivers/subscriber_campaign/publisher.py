@@ -25,7 +25,7 @@ EQUAL = b"12.7"
 TICK_S = 0.03
 RETRY_S = 0.1
 MOST_OPEN = 1_000
-FINISHED_WITHIN_S = 20.0
+FINISHED_WITHIN_S = 60.0
 
 
 def reading(who: str, number: int) -> tuple[str, bytes]:

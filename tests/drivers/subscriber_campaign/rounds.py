@@ -17,7 +17,7 @@ from random import Random
 from edge.errors import EdgeError
 from storage import SegmentStore
 from storage.errors import StorageError
-from tests.drivers.subscriber_campaign.cast import PROTOCOLS, TOPICS, Cast
+from tests.drivers.subscriber_campaign.cast import CAME_WITHIN_S, PROTOCOLS, TOPICS, Cast
 from tests.drivers.subscriber_campaign.judging import Verdict, judge
 from tests.drivers.subscriber_campaign.publisher import EQUAL_TOPIC
 from tests.oracle.steps import STEPS_OF
@@ -26,7 +26,7 @@ ROUNDS_PER_LIFE = 25
 BROKER_SHARE, PUBLISHER_SHARE = 0.5, 0.35
 """Rounds in which that one is killed besides; the broker in every second life."""
 RANDOM_WITHIN_S = 1.0
-DRAINED_WITHIN_S = 40.0
+DRAINED_WITHIN_S = 90.0
 MOST_PACKETS = 25
 """The n-th packet that a kill may wait for."""
 AT_RANDOM = "a random moment"
@@ -154,7 +154,7 @@ class _Life:
             self._say(f"life {self._report.lives + 1}, round {number + 1}: {where}")
             self._check(where)
             self._cast.node.start()
-            self._cast.node.ready()
+            self._cast.node.ready(CAME_WITHIN_S)
         self._compare(kills_broker=kills_broker)
 
     def _kill_gateway(self) -> str:
@@ -183,7 +183,7 @@ class _Life:
             self._cast.node.kill()
             self._cast.restart_broker()
             self._cast.node.start()
-            self._cast.node.ready()
+            self._cast.node.ready(CAME_WITHIN_S)
         else:
             self._cast.restart_broker()
 
