@@ -204,3 +204,33 @@ def test_what_is_published_at_qos_0_is_lost_when_it_was_not_on_disk(broker: Mosq
     publish(broker, TOPIC, [b"1"])
     after.until(lambda: len(after.sink.events) >= 1, "the next message")
     assert after.sink.payloads() == [b"1"]
+
+
+def test_a_shared_message_that_the_broker_gives_to_another_is_stored_by_both(scripted: ScriptedBroker) -> None:
+    def member(name: str) -> MqttConfig:
+        return MqttConfig(broker=scripted.url, topics=("$share/plant/site/+",), client_id=name)
+
+    first = running(member("north"))
+    scripted.await_client()
+    first.commits = False
+    scripted.send(1, b"12.7", dup=False)
+    first.until(lambda: first.counter("good") == 1, "the message")
+    first.sink.commit()
+    held = killed(first)
+    second = running(member("south"))
+    scripted.await_client()
+    scripted.send(1, b"12.7", dup=True)
+    second.until(lambda: not scripted.pubacks.empty(), "the answer")
+    assert held.payloads() == second.sink.payloads() == [b"12.7"]
+
+
+def test_under_another_address_what_was_under_way_comes_again_as_new(broker: Mosquitto, config: MqttConfig) -> None:
+    source = running(config)
+    source.commits = False
+    publish(broker, TOPIC, [b"12.7"])
+    source.until(lambda: source.counter("good") == 1, "the message")
+    source.sink.commit()
+    elsewhere = MqttConfig(broker=f"mqtt://localhost:{broker.port}", topics=config.topics)
+    after = running(elsewhere, killed(source))
+    after.until(lambda: len(after.sink.events) == 2, "the redelivery")
+    assert after.sink.payloads() == [b"12.7", b"12.7"]
