@@ -17,7 +17,7 @@ from random import Random
 from edge.errors import EdgeError
 from storage import SegmentStore
 from storage.errors import StorageError
-from tests.drivers.subscriber_campaign.cast import CAME_WITHIN_S, PROTOCOLS, TOPICS, Cast
+from tests.drivers.subscriber_campaign.cast import CAME_WITHIN_S, LAST_TOPIC, PROTOCOLS, TOPICS, Cast
 from tests.drivers.subscriber_campaign.judging import Verdict, judge
 from tests.drivers.subscriber_campaign.publisher import EQUAL_TOPIC
 from tests.oracle.steps import STEPS_OF
@@ -221,31 +221,31 @@ class _Life:
                 verdict = judge(messages, held.pop(topic, []))
                 report.verdicts.setdefault((source, topic), []).append(verdict)
             report.problems += [f"{source}: events of topic {topic}, which nobody sent" for topic in held]
-            self._count(source)
-            if not kills_broker:
-                self._ask_more(source)
+            self._count(source, broker_was_killed=kills_broker)
 
-    def _count(self, source: str) -> None:
-        counts, seen = self._report.counts, self._cast.session(source).counts
+    def _count(self, source: str, *, broker_was_killed: bool) -> None:
+        session, counts, problems = self._cast.session(source), self._report.counts, self._report.problems
+        seen = session.counts
+        came = Counter((m.topic, m.payload) for m in session.messages if m.topic != LAST_TOPIC)
+        answered = Counter(item for publisher in self._cast.publishers for item in publisher.answered())
+        never_came = answered - came
+        open_still = [m for m in session.messages if not m.acknowledged and m.topic != LAST_TOPIC]
         counts["sent again by the broker (DUP)"] += seen.redelivered
         counts["of these, after our PUBACK had left"] += seen.after_puback
+        counts["repeated as messages of their own, by publishers or a broker that were killed"] += sum(
+            count - 1 for (topic, _), count in came.items() if topic != EQUAL_TOPIC
+        )
+        counts["answered by the broker to publishers"] += answered.total()
+        counts["answered by a killed broker to publishers, and forgotten before it came"] += never_came.total()
+        counts["sent to us, and forgotten by a killed broker before our PUBACK"] += len(open_still)
         counts["sent again by a killed broker that had proved it has our PUBACK: stored or not"] += seen.forgotten
         counts["on a reused packet id, equal, and sent again: stored or not"] += seen.ambiguous
-        counts["new sessions at a broker that forgot the old one, and first ones"] += seen.new_sessions
-        came = Counter((m.topic, m.payload) for m in self._cast.session(source).messages)
-        answered = Counter(item for publisher in self._cast.publishers for item in publisher.answered())
-        counts["answered by the broker to publishers"] += answered.total()
-        counts["answered by the broker to publishers, and never sent to us"] += (answered - came).total()
-        counts["sent twice by publishers that were killed, and stored twice"] += sum(
-            count - 1 for (topic, _), count in came.items() if count > 1 and topic not in (EQUAL_TOPIC, "site/last")
-        )
-
-    def _ask_more(self, source: str) -> None:
-        """Of a broker that was not killed."""
-        session = self._cast.session(source)
-        came = Counter((m.topic, m.payload) for m in session.messages)
-        answered = Counter(item for publisher in self._cast.publishers for item in publisher.answered())
-        if missing := answered - came:
-            self._report.problems.append(f"{source}: answered to publishers and never came: {missing.most_common(3)}")
-        if session.counts.forgotten or session.counts.ambiguous:
-            self._report.problems.append(f"{source}: a broker that was not killed forgot: {session.counts}")
+        counts["sessions, the first ones and those that a killed broker forgot"] += seen.new_sessions
+        if broker_was_killed:
+            return
+        if never_came:
+            problems.append(f"{source}: answered to publishers and never came: {never_came.most_common(3)}")
+        if open_still:
+            problems.append(f"{source}: {len(open_still)} messages came and were never answered: {open_still[0]}")
+        if seen.forgotten or seen.ambiguous:
+            problems.append(f"{source}: a broker that was not killed forgot: {seen}")
