@@ -46,6 +46,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Returns when it accepts connections."""
+        assert self._process is None, "it runs already"
         self.folder.mkdir(parents=True, exist_ok=True)
         command, environment = self.command()
         with (self.folder / f"{self.name}.log").open("ab") as log:
