@@ -86,6 +86,8 @@ def figures(folder: Path) -> Iterator[Printed]:
     with ExitStack() as stack:
         servers, missing = _start(stack, folder)
         yield from (Line(line) for line in missing)
+        # First: memory that a load has left free would hide what connections take.
+        yield _idle(servers[0])
         peak_per_s = 0.0
         for size_bytes in SIZES_BYTES:
             for publishers, window in SHAPES:
@@ -95,7 +97,6 @@ def figures(folder: Path) -> Iterator[Printed]:
                     peak_per_s = next(row.seen.per_s for row in rows if row.server == servers[0].name)
         yield _half_of_peak(servers[0], peak_per_s)
         yield from _beside_sick(servers[0])
-        yield _idle(servers[0])
 
 
 def _start(stack: ExitStack, folder: Path) -> tuple[list[Server], list[str]]:
