@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Protocol, TypeVar, dataclass_transform
+from typing import ClassVar, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 from storage.clock import Clock
 from storage.model import Append
@@ -14,6 +14,10 @@ MAX_DELIVERY_BYTES = 16 << 20
 """Payload in one delivery."""
 MAX_DELIVERY_EVENTS = 100_000
 MAX_CURSOR_BYTES = 1 << 20
+MAX_PARTS = 10_000
+"""Parts of one source's cursor."""
+MAX_PART_BYTES = 64 << 10
+MAX_PART_NAME_BYTES = 255
 
 
 class DriverError(Exception):
@@ -44,12 +48,14 @@ class Shape(Enum):
 class Delivery:
     """What one poll yields: frames for one or more streams, and the cursor that is committed in the same write.
 
-    `token` means something to the driver alone, which gets the delivery back in `ack`.
+    `token` means something to the driver alone, which gets the delivery back in `ack`. `parts` are those of the cursor
+    that change, by name: b"" removes one.
     """
 
     appends: Sequence[Append]
     cursor: bytes | None = None
     token: object = None
+    parts: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def events(self) -> int:
@@ -111,6 +117,22 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Let go of the device. Raises nothing."""
+
+
+@runtime_checkable
+class KeepsParts(Protocol):
+    """A driver whose cursor has parts."""
+
+    def take_parts(self, parts: Mapping[str, bytes]) -> None:
+        """All parts that were committed for this source and not removed. Called once, before `open`."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A driver whose waiting `poll` can be ended."""
+
+    def interrupt(self) -> None:
+        """End the poll that waits, or else the next one as soon as it would. From any thread, at any time; never blocks."""
 
 
 class DriverClass(Protocol):

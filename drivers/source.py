@@ -25,7 +25,17 @@ from random import Random
 
 from drivers.backoff import Backoff
 from drivers.batch import check_size
-from drivers.contract import Delivery, Driver, DriverConfigError, Shape, SourceSettings
+from drivers.contract import (
+    MAX_PARTS,
+    Delivery,
+    Driver,
+    DriverConfigError,
+    DriverError,
+    Interruptible,
+    KeepsParts,
+    Shape,
+    SourceSettings,
+)
 from drivers.outbox import Outbox, Sink
 from storage.clock import Clock
 from storage.model import StreamConfig
@@ -96,9 +106,12 @@ class Source:
         self._sink = sink
         self._clock = clock
         self._trace = trace
-        self._outbox = Outbox(settings, sink, stream_config, clock=clock, trace=trace, wake=wake)
+        self._wake = wake
+        self._outbox = Outbox(settings, sink, stream_config, clock=clock, trace=trace, wake=self._answered)
         self._backoff = Backoff(random)
         self._driver: Driver | None = None
+        self._interruptible: Interruptible | None = None
+        self._parts: set[str] = set()
         self._shape: Shape | None = None
         self._pushback = ""
         self._state = SourceState.STARTING
@@ -125,6 +138,12 @@ class Source:
     def restart(self) -> None:
         """Close the driver and open a new one at once, also out of BACKOFF and FAILED."""
         self._wanted_restart = True
+
+    def _answered(self) -> None:
+        """The store has answered: a driver that waits has an acknowledgement to send."""
+        if self._interruptible is not None:
+            self._interruptible.interrupt()
+        self._wake()
 
     @property
     def state(self) -> SourceState:
@@ -198,6 +217,7 @@ class Source:
             delivery = driver.poll(wait_s)
             if delivery is not None:
                 check_size(delivery)
+                self._check_parts(delivery)
         except Exception as error:  # noqa: BLE001  (isolation: whatever a driver raises concerns its source alone)
             self._fail(error)
             return self._wait_for_opening_s()
@@ -206,6 +226,17 @@ class Source:
             return 0.0 if driver.waits_in_poll else wait_s
         self._take(delivery, driver)
         return 0.0
+
+    def _check_parts(self, delivery: Delivery) -> None:
+        for name, part in delivery.parts.items():
+            if part:
+                self._parts.add(name)
+            else:
+                self._parts.discard(name)
+        if len(self._parts) > MAX_PARTS:
+            raise DriverError(
+                f"a cursor of {len(self._parts)} parts: at most {MAX_PARTS}; the driver has to remove some"
+            )
 
     def _take(self, delivery: Delivery, driver: Driver) -> None:
         self._quiet_steps = 0
@@ -246,6 +277,11 @@ class Source:
         try:
             driver = self._make_driver()
             self._driver, self._shape, self._pushback = driver, driver.shape, driver.pushback
+            self._interruptible = driver if isinstance(driver, Interruptible) else None
+            if isinstance(driver, KeepsParts):
+                parts = self._committed_parts()
+                self._parts = set(parts)
+                driver.take_parts(parts)
             driver.open(self._sink.cursor(self.settings.cursor_name))
         except Exception as error:  # noqa: BLE001  (isolation: as in poll)
             self._fail(error)
@@ -255,6 +291,11 @@ class Source:
         self._logged_error = None
         self._state = SourceState.RUNNING
         return True
+
+    def _committed_parts(self) -> dict[str, bytes]:
+        prefix = f"{self.settings.cursor_name}/"
+        held = self._sink.cursors().items()
+        return {name.removeprefix(prefix): state for name, state in held if name.startswith(prefix)}
 
     def _fail(self, error: Exception) -> None:
         now_ns = self._clock.boot_ns()
@@ -277,7 +318,7 @@ class Source:
             self._logged_error = self._last_error
 
     def _close_driver(self) -> None:
-        driver, self._driver = self._driver, None
+        driver, self._driver, self._interruptible = self._driver, None, None
         if driver is None:
             return
         try:
@@ -292,8 +333,8 @@ class Source:
     # Waiting
 
     def _poll_wait_s(self, timeout_s: float) -> float:
-        """Short while the store owes an answer, longer the longer nothing moves; and never past what is due."""
-        if self._outbox.submitted or self._outbox.held_up:
+        """Short while the store owes an answer that ends no poll, longer the longer nothing moves; never past what is due."""
+        if self._outbox.held_up or (self._outbox.submitted and self._interruptible is None):
             return min(timeout_s, ANSWER_WAIT_S, SHORTEST_WAIT_S * 2.0 ** min(self._quiet_steps, 10))
         if self._outbox.gathered:
             return min(timeout_s, max(SHORTEST_WAIT_S, self._outbox.due_in_s()))
