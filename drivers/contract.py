@@ -135,6 +135,14 @@ class Interruptible(Protocol):
         """End the poll that waits, or else the next one as soon as it would. From any thread, at any time; never blocks."""
 
 
+@runtime_checkable
+class Tends(Protocol):
+    """A driver that somebody waits for even while the store takes no more."""
+
+    def tend(self, timeout_s: float) -> None:
+        """In place of a poll: do what can't wait, for at most `timeout_s`, and hand nothing over. Raises DeviceLostError."""
+
+
 class DriverClass(Protocol):
     """What the registration table names: a class that makes drivers, with its `Config` beside it."""
 

@@ -6,11 +6,11 @@ import ssl
 from pathlib import Path
 
 from drivers.addresses import host_and_port, is_loopback
-from drivers.contract import DriverConfigError, config
+from drivers.contract import MAX_PARTS, DriverConfigError, config
+from drivers.listener.session import MAX_INFLIGHT
 from storage.model import MAX_EVENT_BYTES
 from storage.units import Duration, Size
 
-MAX_PACKET_IDS = 65_535
 MOST_CONNECTIONS = 50_000
 
 
@@ -63,9 +63,9 @@ def check(config: ListenerConfig, source: str) -> None:
     bounds = {
         "max_connections": (config.max_connections, 1, MOST_CONNECTIONS),
         "max_packet_bytes": (config.max_packet_bytes, 64, MAX_EVENT_BYTES),
-        "max_inflight": (config.max_inflight, 1, MAX_PACKET_IDS),
-        "max_keepalive": (config.max_keepalive, 5, MAX_PACKET_IDS),
-        "max_sessions": (config.max_sessions, 0, 10_000),
+        "max_inflight": (config.max_inflight, 1, MAX_INFLIGHT),
+        "max_keepalive": (config.max_keepalive, 5, 65_535),
+        "max_sessions": (config.max_sessions, 1, MAX_PARTS),
     }
     for name, (value, least, most) in bounds.items():
         if not least <= value <= most:

@@ -1,54 +1,49 @@
-"""The listener as a driver: who is let in, what becomes an event, and who is answered when it is on disk."""
+"""The listener as a driver: who is let in, what is read of whom, who is answered when it is on disk."""
 
 from __future__ import annotations
 
 import logging
 import resource
-from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from drivers.addresses import host_and_port
-from drivers.contract import (
-    MAX_DELIVERY_BYTES,
-    MAX_DELIVERY_EVENTS,
-    Delivery,
-    DeviceLostError,
-    DriverError,
-    Shape,
-    SourceSettings,
-    new_counters,
-)
+from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, SourceSettings, new_counters
+from drivers.listener.client import Client
 from drivers.listener.config import ListenerConfig, check, tls_context
+from drivers.listener.intake import Answers, Intake
 from drivers.listener.labels import Labels
-from drivers.listener.packets import V5, Reason
+from drivers.listener.packets import V5, Connect, Reason, Will
 from drivers.listener.peer import Peer
-from drivers.listener.protocol import Connection, Limits, size_bytes
-from drivers.listener.run import Release, Run
+from drivers.listener.protocol import Connection, End, Limits
+from drivers.listener.run import Run
+from drivers.listener.sessions import Sessions
 from drivers.listener.sockets import Sockets, listening_socket
 from drivers.template import Router
 from drivers.waking import Waker
 from storage.clock import Clock
-from storage.model import Append, Frame
 
 MAX_WAITING_BYTES = 32 << 20
 """Of all clients' messages that are not durable yet. Above it nobody is read, until half of it is durable."""
 SPARE_DESCRIPTORS = 512
 """Open files that the rest of this process may need."""
+EXPIRE_S = 1.0
+WILL = ("mqtt.will", b"1")
+"""The header of a will."""
+
+_COUNTED = {
+    Reason.NOT_AUTHORIZED: "not_allowed",
+    Reason.BAD_USER_OR_PASSWORD: "not_let_in",
+    Reason.PACKET_TOO_LARGE: "too_large",
+    Reason.RECEIVE_MAXIMUM_EXCEEDED: "too_many",
+    Reason.KEEP_ALIVE_TIMEOUT: "silent",
+    Reason.SESSION_TAKEN_OVER: "taken_over",
+    Reason.QUOTA_EXCEEDED: "turned_away",
+}
+"""What an end of a connection is counted as, by its reason code; any other as `malformed`."""
 
 _log = logging.getLogger(__name__)
-
-Items = list[Run | Release]
-
-
-class _Answers:
-    """Who is to be answered for what, once a delivery is on disk."""
-
-    __slots__ = ("items", "size_bytes")
-
-    def __init__(self) -> None:
-        self.items: list[tuple[Peer, Items]] = []
-        self.size_bytes = 0
 
 
 class ListenerDriver:
@@ -70,14 +65,16 @@ class ListenerDriver:
         self._labels = Labels(router.route, settings.content_type)
         self._limits = Limits(config.max_packet_bytes, config.max_inflight, int(config.max_keepalive))
         self._waker = Waker()
+        self._counters = new_counters() | dict.fromkeys((*_COUNTED.values(), "malformed", "repeats"), 0)
+        self._parts: Mapping[str, bytes] = {}
         self._sockets: Sockets | None = None
-        self._clients: dict[str, Peer] = {}
-        self._received: deque[tuple[Peer, Items, int]] = deque()
-        self._under_way: deque[_Answers] = deque()
-        self._to_write: dict[Peer, None] = {}
-        self._waiting_bytes = 0
+        self._sessions: Sessions | None = None
+        self._intake: Intake | None = None
+        self._clients: dict[Peer, Client] = {}
+        self._by_id: dict[str, Client] = {}
+        self._to_write: dict[Client, None] = {}
         self._named = 0
-        self._counters = new_counters() | dict.fromkeys(("malformed", "not_let_in", "taken_over"), 0)
+        self._expired_s = 0.0
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -90,10 +87,18 @@ class ListenerDriver:
 
     # The contract
 
+    def take_parts(self, parts: Mapping[str, bytes]) -> None:
+        self._parts = parts
+
     def open(self, state: bytes | None) -> None:
         config, name = self._config, self._settings.name
         _allow_descriptors(config.max_connections, name)
         tls = tls_context(config, name)
+        self._sessions = Sessions(
+            self._parts, self._now_s(), max_inflight=config.max_inflight, limit=config.max_sessions
+        )
+        self._parts = {}
+        self._intake = Intake(self._sessions, self._counters, self._clock.boot_ns, self._refuse)
         host, port = host_and_port(config.listen)
         try:
             listening = listening_socket(host, port)
@@ -115,17 +120,22 @@ class ListenerDriver:
         )
 
     def poll(self, timeout_s: float) -> Delivery | None:
-        self._turn(0.0 if self._received else timeout_s)
-        return self._delivery() if self._received else None
+        intake = self._opened()[1]
+        self._turn(0.0 if intake.ready else timeout_s)
+        if not intake.ready:
+            return None
+        delivery, answers = intake.delivery()
+        if answers is not None:
+            self._answer(answers)
+        return delivery
 
     def tend(self, timeout_s: float) -> None:
         self._turn(timeout_s)
 
     def ack(self, delivery: Delivery) -> None:
-        answers = delivery.token
-        if not isinstance(answers, _Answers) or not self._under_way or self._under_way[0] is not answers:
+        answers = self._opened()[1].durable(delivery)
+        if answers is None:
             raise DriverError(f"source {self._settings.name}: an answer out of turn")
-        self._under_way.popleft()
         self._answer(answers)
 
     def interrupt(self) -> None:
@@ -133,7 +143,7 @@ class ListenerDriver:
 
     def close(self) -> None:
         if self._sockets is not None:
-            self._write_answers(self._sockets)
+            self._write_answers()
             self._sockets.close()
         self._waker.close()
 
@@ -141,172 +151,147 @@ class ListenerDriver:
 
     def _turn(self, timeout_s: float) -> None:
         """Write what was answered, wait for clients, look at what they have."""
-        sockets = self._opened()
-        self._write_answers(sockets)
+        sockets, intake = self._opened()
+        self._write_answers()
         for peer in sockets.wait(timeout_s):
-            self._look(peer, sockets)
-        if self._waiting_bytes > MAX_WAITING_BYTES:
+            self._look(peer)
+        if intake.waiting_bytes > MAX_WAITING_BYTES:
             sockets.hold(True)
+        now_s = self._now_s()
+        if self._sessions is not None and now_s - self._expired_s >= EXPIRE_S:
+            self._expired_s = now_s
+            self._sessions.expire(now_s)
 
-    def _look(self, peer: Peer, sockets: Sockets) -> None:
+    def _look(self, peer: Peer) -> None:
+        """What a connection has after it was read."""
         connection = peer.connection
-        if connection.connect is not None and not connection.accepted and connection.ended is None:
-            self._admit(peer, sockets)
-        if connection.received:
+        client = self._clients.get(peer)
+        if client is None:
+            if connection.connect is not None and connection.ended is None:
+                self._ask(peer, connection.connect)
+        elif connection.received:
             items, connection.received = connection.received, []
-            self._take(peer, items)
+            self._opened()[1].take(client, items)
         if peer.lost or connection.ended:
-            self._part(peer, sockets)
-
-    def _take(self, peer: Peer, items: Items) -> None:
-        """`items` of a client are for the store."""
-        taken_bytes = _size_bytes(items)
-        self._received.append((peer, items, taken_bytes))
-        self._waiting_bytes += taken_bytes
+            self._part(peer)
 
     # Clients that come and go
 
-    def _admit(self, peer: Peer, sockets: Sockets) -> None:
+    def _ask(self, peer: Peer, asked: Connect) -> None:
+        """A CONNECT: is it let in?"""
         connection = peer.connection
-        asked = connection.connect
-        assert asked is not None
-        client_id = asked.client_id
-        said = {}
-        if not client_id:
+        said: dict[str, int | str] = {}
+        if not asked.client_id:
             if asked.version != V5 and not asked.clean:
-                self._refuse(peer, Reason.CLIENT_ID_NOT_VALID, "no client id, and a session that is to be kept")
+                connection.refuse(Reason.CLIENT_ID_NOT_VALID, "no client id, and a session that is to be kept")
                 return
             self._named += 1
-            client_id = f"{self._settings.node}-{self._clock.boot_ns():x}-{self._named}"
+            asked = asked._replace(client_id=f"{self._settings.node}-{self._clock.boot_ns():x}-{self._named}")
             if asked.version == V5:
-                said["assigned_client_id"] = client_id
-        connection.connect = asked._replace(client_id=client_id)
-        earlier = self._clients.get(client_id)
+                said["assigned_client_id"] = asked.client_id
+        longest_s = int(self._config.session_expiry)
+        if asked.session_expiry_s > longest_s:
+            asked = asked._replace(session_expiry_s=longest_s)
+            said["session_expiry"] = longest_s
+        earlier = self._by_id.get(asked.client_id)
         if earlier is not None:
-            self._counters["taken_over"] += 1
-            earlier.connection.end(Reason.SESSION_TAKEN_OVER, "its client connected anew")
-            sockets.write(earlier)
-            self._part(earlier, sockets)
-        self._clients[client_id] = peer
-        connection.accept(lambda topic: True, session_present=False, **said)
-        sockets.write(peer)
+            earlier.peer.connection.end(Reason.SESSION_TAKEN_OVER, "its client connected anew")
+            self._part(earlier.peer)
+        connection.connect = asked
+        client = self._clients[peer] = self._by_id[asked.client_id] = Client(peer, asked, _everything, said)
+        self._opened()[1].ask(client)
 
-    def _refuse(self, peer: Peer, reason: Reason, what: str) -> None:
-        self._counters["not_let_in"] += 1
-        peer.connection.refuse(reason, what)
+    def _refuse(self, client: Client, reason: Reason, what: str) -> None:
+        connection = client.peer.connection
+        if connection.accepted:
+            connection.end(reason, what)
+        elif connection.ended is None:
+            connection.refuse(reason, what)
+        self._part(client.peer)
 
-    def _part(self, peer: Peer, sockets: Sockets) -> None:
-        """Its connection is over."""
+    def _part(self, peer: Peer) -> None:
+        """A connection is over."""
+        sockets, intake = self._opened()
+        connection = peer.connection
         if sockets.peers.get(peer.fd) is not peer:
             return
-        connection = peer.connection
-        ended = connection.ended
         if connection.has_output:
             peer.write(self._now_s())
-        if ended is not None and ended.code:
-            self._counters["malformed"] += 1
-            _log.info("source %s: %s: %s", self._settings.name, self._name(peer), ended.what)
-        asked = connection.connect
-        if asked is not None and self._clients.get(asked.client_id) is peer:
-            del self._clients[asked.client_id]
-        if connection.will is not None:
-            will, connection.will = connection.will, None
-            label = self._labels.make(will.topic, will.properties)
-            self._take(peer, [Run(label, 0, False, will.retain, [will.payload])])
+        client = self._clients.pop(peer, None)
+        if connection.ended is not None and connection.ended.code:
+            self._count(connection.ended, str(client or peer.address))
+        if client is not None:
+            if self._by_id.get(client.asked.client_id) is client:
+                del self._by_id[client.asked.client_id]
+            if connection.will is not None:
+                intake.take(client, [self._will_run(connection.will)])
+            if connection.connect is not None:
+                client.expiry_s = min(connection.connect.session_expiry_s, int(self._config.session_expiry))
+            intake.leave(client)
         sockets.close_peer(peer)
 
-    @staticmethod
-    def _name(peer: Peer) -> str:
-        asked = peer.connection.connect
-        return peer.address if asked is None else f"client {asked.client_id!r} at {peer.address}"
+    def _will_run(self, will: Will) -> Run:
+        """The event that a will becomes."""
+        label = self._labels.make(will.topic, will.properties)
+        label = replace(label, headers=(*label.headers, WILL), retained_headers=(*label.retained_headers, WILL))
+        return Run(label, 0, False, will.retain, [will.payload], [], label.refusal)
 
-    # To the store, and back
+    def _count(self, ended: End, who: str) -> None:
+        try:
+            counter = _COUNTED.get(Reason(ended.code), "malformed")
+        except ValueError:
+            counter = "malformed"
+        self._counters[counter] += 1
+        _log.info("source %s: %s: %s", self._settings.name, who, ended.what)
 
-    def _delivery(self) -> Delivery | None:
-        """What was received, as far as one delivery takes it."""
-        captured_ns = self._clock.boot_ns()
-        frames: dict[str, list[Frame]] = {}
-        answers = _Answers()
-        events = 0
-        while self._received and events < MAX_DELIVERY_EVENTS // 2 and answers.size_bytes < MAX_DELIVERY_BYTES // 2:
-            peer, items, taken_bytes = self._received.popleft()
-            answers.items.append((peer, items))
-            answers.size_bytes += taken_bytes
-            for item in items:
-                if isinstance(item, Release):
-                    continue
-                if item.refusal:
-                    self._counters["refused"] += len(item.payloads)
-                    continue
-                label = item.label
-                events += len(item.payloads)
-                frames.setdefault(label.stream, []).append(
-                    Frame(
-                        item.payloads,
-                        label.key,
-                        label.content_type,
-                        label.retained_headers if item.retain else label.headers,
-                        captured_ns,
-                    )
-                )
-        if not frames:
-            self._answer_in_turn(answers)
-            return None
-        self._counters["good"] += events
-        self._counters["bytes"] += sum(
-            len(payload) for of in frames.values() for frame in of for payload in frame.payloads
-        )
-        self._under_way.append(answers)
-        return Delivery([Append(stream, of_stream) for stream, of_stream in frames.items()], None, answers)
+    # Answers
 
-    def _answer_in_turn(self, answers: _Answers) -> None:
-        """Nothing of it needs the store: it is answered behind what is under way."""
-        if self._under_way:
-            newest = self._under_way[-1]
-            newest.items += answers.items
-            newest.size_bytes += answers.size_bytes
-        else:
-            self._answer(answers)
-
-    def _answer(self, answers: _Answers) -> None:
+    def _answer(self, answers: Answers) -> None:
         """It is on disk: the answers leave before the next wait."""
-        sockets = self._opened()
-        self._waiting_bytes -= answers.size_bytes
-        for peer, items in answers.items:
-            if sockets.peers.get(peer.fd) is peer:
-                peer.connection.acknowledge(items)
-                self._to_write[peer] = None
-        if sockets.held and self._waiting_bytes <= MAX_WAITING_BYTES // 2:
+        sockets, intake = self._opened()
+        intake.waiting_bytes -= answers.size_bytes
+        for client, items in answers.items:
+            if self._clients.get(client.peer) is client:
+                client.peer.connection.acknowledge(items)
+                self._to_write[client] = None
+                if client.session is not None:
+                    client.session.answered(max((item.upto for item in items if isinstance(item, Run)), default=0))
+        for client, present in answers.accepts:
+            if self._clients.get(client.peer) is client:
+                client.peer.connection.accept(client.allows, session_present=present, **client.said)
+                self._to_write[client] = None
+        if sockets.held and intake.waiting_bytes <= MAX_WAITING_BYTES // 2:
             sockets.hold(False)
 
-    def _write_answers(self, sockets: Sockets) -> None:
+    def _write_answers(self) -> None:
         """One write for each client, however many deliveries it was part of."""
+        sockets, _ = self._opened()
         while self._to_write:
             to_write, self._to_write = self._to_write, {}
-            for peer in to_write:
-                if sockets.peers.get(peer.fd) is not peer:
-                    continue
-                peer.connection.resume()
-                sockets.write(peer)
-                self._look(peer, sockets)
+            for client in to_write:
+                peer = client.peer
+                if self._clients.get(peer) is client:
+                    peer.connection.resume()
+                    sockets.write(peer)
+                    self._look(peer)
 
-    def _opened(self) -> Sockets:
-        assert self._sockets is not None, "poll before open"
-        return self._sockets
+    def _opened(self) -> tuple[Sockets, Intake]:
+        assert self._sockets is not None and self._intake is not None, "poll before open"
+        return self._sockets, self._intake
 
     def _now_s(self) -> float:
         return self._clock.boot_ns() / 1e9
 
 
-def _size_bytes(items: Items) -> int:
-    return sum(size_bytes(item) for item in items if isinstance(item, Run))
+def _everything(topic: str) -> bool:
+    return True
 
 
 def _allow_descriptors(connections: int, source: str) -> None:
     """As many open files as the connections need. Raises DeviceLostError where this process may not have them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + SPARE_DESCRIPTORS
-    if soft >= wanted or soft == resource.RLIM_INFINITY:
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     if hard != resource.RLIM_INFINITY and hard < wanted:
         raise DeviceLostError(

@@ -36,7 +36,7 @@ from drivers.listener.packets import (
 from drivers.listener.properties import Value
 from drivers.listener.publishing import Allows, PublishReader
 from drivers.listener.reading import MalformedPacketError
-from drivers.listener.run import Release, Run
+from drivers.listener.run import Items, Release, Run
 
 MAX_FIXED_HEADER_BYTES = 5
 EVENT_BYTES = 64
@@ -99,7 +99,7 @@ class Connection:
         self.keep_alive_s = 0
         """Silence of one and a half times as long means that the client is gone (MQTT 5, 3.1.2.10); 0: of any length does not."""
         self.connect: Connect | None = None
-        self.received: list[Run | Release] = []
+        self.received: Items = []
         self.unanswered = 0
         """Messages above QoS 0 that wait for their answer."""
         self.waiting_bytes = 0
@@ -156,17 +156,26 @@ class Connection:
         self._output.append(connack(self.version, reason))
         self.ended = End(reason, what)
 
-    def acknowledge(self, items: list[Run | Release]) -> None:
+    def acknowledge(self, items: Items) -> None:
         """`items`, of what was received, are on disk, or refused for good."""
         for item in items:
             if isinstance(item, Release):
-                self._output.append(answers(Kind.PUBCOMP, item.packet_ids))
+                self._complete(item)
                 continue
             self.waiting_bytes -= size_bytes(item)
             if item.qos:
                 self.unanswered -= len(item.packet_ids)
                 kind = Kind.PUBACK if item.qos == 1 else Kind.PUBREC
-                self._output.append(answers(kind, item.packet_ids, item.refusal))
+                self._output.append(answers(kind, item.answered, item.refusal))
+
+    def _complete(self, release: Release) -> None:
+        """PUBCOMP, which says under MQTT 5 where there was nothing to release."""
+        if self.version != V5 or not release.unknown:
+            self._output.append(answers(Kind.PUBCOMP, release.packet_ids))
+            return
+        for packet_id in release.packet_ids:
+            reason = Reason.PACKET_ID_NOT_FOUND if packet_id in release.unknown else Reason.SUCCESS
+            self._output.append(answers(Kind.PUBCOMP, [packet_id], reason))
 
     def end(self, code: int, what: str) -> None:
         """End it, for a reason of ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -30,6 +31,7 @@ class Run:
     """Consecutive PUBLISHes of one client that share first byte, topic and properties.
 
     `packet_ids` are empty at QoS 0. `refusal` is the reason code with which all of it is answered and none of it stored.
+    `answered` are the packet ids that get an answer, `upto` what the session is told then.
     """
 
     label: Label
@@ -37,8 +39,10 @@ class Run:
     dup: bool
     retain: bool
     payloads: list[bytes]
-    packet_ids: list[int] = field(default_factory=list)
+    packet_ids: list[int]
     refusal: int = 0
+    answered: Sequence[int] = ()
+    upto: int = 0
 
     @property
     def digests(self) -> list[int]:
@@ -49,6 +53,13 @@ class Run:
 
 @dataclass(slots=True)
 class Release:
-    """PUBRELs: the client will not send these packet ids again, and is told so (PUBCOMP) once that is on disk."""
+    """PUBRELs: the client will not send these packet ids again, and is told so (PUBCOMP) once that is on disk.
+
+    `unknown` are those among them that the session knows nothing of.
+    """
 
     packet_ids: list[int]
+    unknown: Sequence[int] = field(default=())
+
+
+Items = list[Run | Release]

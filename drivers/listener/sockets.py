@@ -62,7 +62,7 @@ class Sockets:
         """Nothing more is read of anybody: there is no room for it."""
         self.peers: dict[int, Peer] = {}
         self._resting: set[Peer] = set()
-        self.counters = dict.fromkeys(("connects", "turned_away", "silent", "stuck"), 0)
+        self.counters = dict.fromkeys(("connects", "no_room", "stuck"), 0)
 
     def wait(self, timeout_s: float) -> list[Peer]:
         """One pass. The peers that have something to be looked at: a CONNECT, messages, an end."""
@@ -70,9 +70,10 @@ class Sockets:
         events = self._epoll.poll(0 if pending else timeout_s)
         now_s = self._now_s()
         ready: list[Peer] = []
-        for peer in pending:
-            self._read(peer, now_s, ready)
         peers = self.peers
+        for peer in pending:
+            if peers.get(peer.fd) is peer:
+                self._read(peer, now_s, ready)
         for fd, event in events:
             peer_of_fd = peers.get(fd)
             if peer_of_fd is None:
@@ -102,6 +103,9 @@ class Sockets:
         if peer.resting and not self.held and peer.may_be_read:
             peer.resting = False
             self._resting.discard(peer)
+            if self._tls is not None:
+                # What TLS has read ahead, no socket tells of.
+                self._pending.append(peer)
         self._watch(peer)
 
     def hold(self, held: bool) -> None:
@@ -149,7 +153,7 @@ class Sockets:
                 self._accept_again_s = now_s + ACCEPT_PAUSE_S
                 return
             if len(self.peers) >= self._max_connections:
-                self.counters["turned_away"] += 1
+                self.counters["no_room"] += 1
                 sock.close()
                 continue
             self._take(sock, str(address[0]), now_s)
@@ -234,7 +238,6 @@ class Sockets:
             peer.heard_s = now_s
             return None
         if connection.keep_alive_s and now_s - peer.heard_s > connection.keep_alive_s * 1.5:
-            self.counters["silent"] += 1
             return (
                 Reason.KEEP_ALIVE_TIMEOUT,
                 f"silent for one and a half times its keep-alive of {connection.keep_alive_s} s",
