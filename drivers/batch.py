@@ -69,10 +69,9 @@ def within_limits(delivery: Delivery, most_bytes: Callable[[str], int] = _of_any
         except InvalidNameError as error:
             refused += [str(error)] * sum(len(frame.payloads) for frame in append.frames)
             continue
+        most = most_bytes(append.stream)
         frames = [
-            kept
-            for frame in append.frames
-            if (kept := _frame_within_limits(append.stream, frame, most_bytes(append.stream), refused))
+            kept for frame in append.frames if (kept := _frame_within_limits(append.stream, frame, most, refused))
         ]
         if frames:
             appends.append(

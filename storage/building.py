@@ -97,7 +97,10 @@ class SegmentBuilder:
             self._writers[writer] = (place, first, number + count - 1)
         earliest, latest = min(run.times_ns), max(run.times_ns)
         times = None if earliest == latest else run.times_ns
-        raw = encode(run.frame._replace(payloads=run.payloads, captured_ns=earliest, times_ns=times), place)
+        frame = run.frame
+        if count != len(frame.payloads) or times is not frame.times_ns or earliest != frame.captured_ns:
+            frame = frame._replace(payloads=run.payloads, captured_ns=earliest, times_ns=times)
+        raw = encode(frame, place)
         if run.frame.key_frame:
             self._key_frames.append(KeyFrame(self._size, run.times_ns[0]))
         self._frames.append(raw)

@@ -213,8 +213,10 @@ class Group:
         stored = 0
         for frames in plan.frames:
             first: Position | None = None
+            builder, of = None, None
             for stream, layout, frame in frames:
-                builder = self.builder(stream, layout)
+                if builder is None or layout is not of:
+                    builder, of = self.builder(stream, layout), layout
                 for piece in split(frame):
                     offset, index = builder.add(piece)
                     first = first or Position(layout.segment, layout.epoch, offset, index)
