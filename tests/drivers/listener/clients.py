@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import struct
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -15,7 +14,6 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from drivers.contract import Driver, SourceSettings
 from drivers.fake import RecordingSink
 from drivers.listener import ListenerConfig, ListenerDriver
-from drivers.listener.reading import variable
 from drivers.source import SourceState
 from storage.clock import Clock
 from tests.drivers.running import Running
@@ -50,28 +48,6 @@ class Listening(Running):
     @property
     def port(self) -> int:
         return self.driver.address[1]
-
-
-def packet(first: int, body: bytes) -> bytes:
-    return bytes([first]) + variable(len(body)) + body
-
-
-def text(content: str) -> bytes:
-    return struct.pack(">H", len(content)) + content.encode()
-
-
-def connect(
-    client_id: str = "raw", *, version: int = 4, flags: int = 2, keep_alive_s: int = 60, behind: bytes = b""
-) -> bytes:
-    """A CONNECT. `behind` is what follows the client id."""
-    properties = b"\0" if version == 5 else b""
-    head = text("MQTT") + bytes([version, flags]) + struct.pack(">H", keep_alive_s) + properties
-    return packet(0x10, head + text(client_id) + behind)
-
-
-def publish(topic: str, packet_id: int, payload: bytes, *, qos: int = 1, version: int = 4, dup: bool = False) -> bytes:
-    middle = struct.pack(">H", packet_id) if qos else b""
-    return packet(0x30 | qos << 1 | dup << 3, text(topic) + middle + (b"\0" if version == 5 else b"") + payload)
 
 
 class Raw:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from drivers.listener import ListenerConfig
-from tests.drivers.listener.clients import Listening, Publisher, Raw, connect, publish
+from tests.drivers.listener.clients import Listening, Publisher, Raw
+from tests.drivers.listener.wire import connect, publish
 
 
 @pytest.fixture
