@@ -211,9 +211,11 @@ class Group:
             plan.frames.append(self._plan(append, stream, plan))
         positions: list[Position | None] = []
         stored = 0
+        builder: SegmentBuilder | None = None
+        of: SegmentLayout | None = None
         for frames in plan.frames:
             first: Position | None = None
-            builder, of = None, None
+            builder = None
             for stream, layout, frame in frames:
                 if builder is None or layout is not of:
                     builder, of = self.builder(stream, layout), layout

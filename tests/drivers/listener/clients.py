@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import struct
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -15,7 +14,6 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from drivers.contract import Driver, SourceSettings
 from drivers.fake import RecordingSink
 from drivers.listener import ListenerConfig, ListenerDriver
-from drivers.listener.reading import variable
 from drivers.source import SourceState
 from storage.clock import Clock
 from tests.drivers.running import Running
@@ -26,11 +24,13 @@ SETTINGS = SourceSettings(name="local", driver="mqtt-listener", stream="devices/
 class Listening(Running):
     """A source with the listener as its driver, at a port of its own."""
 
-    def __init__(self, config: ListenerConfig, sink: RecordingSink | None = None) -> None:
+    def __init__(
+        self, config: ListenerConfig, sink: RecordingSink | None = None, *, clock: Clock | None = None
+    ) -> None:
         def make(settings: SourceSettings, clock: Clock) -> Driver:
             return ListenerDriver(config, settings, clock)
 
-        super().__init__(make, SETTINGS, sink)
+        super().__init__(make, SETTINGS, sink, clock=clock)
         self.until(lambda: self.source.state is SourceState.RUNNING, "the listener")
 
     def __enter__(self) -> Self:
@@ -52,34 +52,15 @@ class Listening(Running):
         return self.driver.address[1]
 
 
-def packet(first: int, body: bytes) -> bytes:
-    return bytes([first]) + variable(len(body)) + body
-
-
-def text(content: str) -> bytes:
-    return struct.pack(">H", len(content)) + content.encode()
-
-
-def connect(
-    client_id: str = "raw", *, version: int = 4, flags: int = 2, keep_alive_s: int = 60, behind: bytes = b""
-) -> bytes:
-    """A CONNECT. `behind` is what follows the client id."""
-    properties = b"\0" if version == 5 else b""
-    head = text("MQTT") + bytes([version, flags]) + struct.pack(">H", keep_alive_s) + properties
-    return packet(0x10, head + text(client_id) + behind)
-
-
-def publish(topic: str, packet_id: int, payload: bytes, *, qos: int = 1, version: int = 4, dup: bool = False) -> bytes:
-    middle = struct.pack(">H", packet_id) if qos else b""
-    return packet(0x30 | qos << 1 | dup << 3, text(topic) + middle + (b"\0" if version == 5 else b"") + payload)
-
-
 class Raw:
     """A client that speaks bytes, while the test steps the listener."""
 
-    def __init__(self, listening: Listening, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, listening: Listening, *, receive_bytes: int = 0) -> None:
         self._listening = listening
-        self.socket = socket.create_connection(("127.0.0.1", listening.port), 10)
+        self.socket = socket.socket()
+        if receive_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.connect(("127.0.0.1", listening.port))
         self.socket.setblocking(False)
         self.got = b""
         self.closed = False
@@ -88,6 +69,13 @@ class Raw:
         self.socket.setblocking(True)
         self.socket.sendall(data)
         self.socket.setblocking(False)
+
+    def send_some(self, data: bytes) -> bytes:
+        """As much as the socket takes. The rest."""
+        try:
+            return data[self.socket.send(data) :]
+        except BlockingIOError:
+            return data
 
     def look(self) -> bytes:
         """What has come so far."""
