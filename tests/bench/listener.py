@@ -18,9 +18,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivers.listener.passwords import set_password
 from edge.demo.nodes import NodeProcess
 from tests.bench.figures import Printed, memory_bytes
-from tests.bench.mqtt_load import Seen
+from tests.bench.mqtt_load import PASSWORD, USER, Seen
 from tests.oracle.aim import ROOT
 from tests.servers.cache import ServerMissingError
 from tests.servers.mosquitto import Mosquitto
@@ -121,6 +122,7 @@ def _start(stack: ExitStack, folder: Path) -> tuple[list[Server], list[str]]:
 
 
 def _gateway(stack: ExitStack, folder: Path) -> Server:
+    """It asks for a password, and allows some topics alone."""
     port = free_port()
     node = NodeProcess(
         folder,
@@ -134,10 +136,13 @@ socket = "{folder}/edge.sock"
 name = "local"
 driver = "mqtt-listener"
 listen = "127.0.0.1:{port}"
+passwords = "{folder}/passwords"
+allow = {{ {USER.decode()} = ["site/+/telemetry"] }}
 stream = "devices/{{0}}"
 key = "{{topic}}"
 """,
     )
+    set_password(folder / "passwords", USER.decode(), PASSWORD)
     stack.callback(node.kill)
     node.start()
     node.ready()

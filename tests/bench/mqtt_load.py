@@ -34,6 +34,8 @@ READ_BYTES = 1 << 16
 FLOOD_BYTES = 1 << 16
 """A flooder writes so much at a time, as often as its socket takes it."""
 KEEPALIVE_S = 60
+USER, PASSWORD = b"bench", b"a secret of the bench"
+"""A server that asks nobody is told them too."""
 PUBACK_BYTES = 4
 CONNACK_ACCEPTED = b"\x20\x02"
 PUBLISH_QOS_1 = 0x32
@@ -128,8 +130,9 @@ def connect(address: tuple[str, int], name: str) -> socket.socket:
     """A clean session. Raises ConnectionError where it is refused."""
     made = socket.create_connection(address, TIMEOUT_S)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    body = b"\x00\x04MQTT\x04\x02" + struct.pack(">HH", KEEPALIVE_S, len(name)) + name.encode()
-    made.sendall(packet(0x10, body))
+    texts = (name.encode(), USER, PASSWORD)
+    body = b"\x00\x04MQTT\x04\xc2" + struct.pack(">H", KEEPALIVE_S)
+    made.sendall(packet(0x10, body + b"".join(struct.pack(">H", len(text)) + text for text in texts)))
     answer = made.recv(4)
     if answer[:2] != CONNACK_ACCEPTED or answer[3:] != b"\x00":
         raise ConnectionError(f"no connection was granted: {answer.hex(' ')}")
