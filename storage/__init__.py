@@ -44,7 +44,8 @@ Tables, by first byte of the key
     `G` + segment   segment: start, length, events, checksum of its newest block, last commit, gaps
     `I` + segment + generation    the first offset of the segment in that generation
     `W` + stream + writer id      the writer's last event number
-    `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to; tables as well
+    `C` + name      cursors: small state of drivers and uplinks, written with the data they belong to, removed by an empty
+                    one; tables as well
     `B` + store + boot id   a boot in which a store was written, ours or a mirrored one: its place in order, from which to
                     which reading of its clock it is known to have run, its offset to wall time, and whether that is trusted
     `M` + node      mirror: which store, and which opening of it, may speak for a node; up to which commit its boots are held

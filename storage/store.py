@@ -222,6 +222,8 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
     ) -> Ticket:
         """Queue one all-or-nothing group: appends, cursors and changes of tables, in one commit, or none of it.
 
+        An empty cursor is removed; after damage to the engine it may be there again, as it was before.
+
         Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), StoreFullError (the
         stream is at its own limit), TooLargeError, UnknownStreamError, StoreFailedError, StoreClosedError. The ticket
         may raise WriterNumberGapError, ConditionFailedError. Events that their writer's numbers say are stored are

@@ -235,7 +235,7 @@ class Model:
                 self.streams[name].give_up(places)
             case Appends(appends, cursors):
                 done = [self._append(append, commit) for append in appends]
-                self.cursors.update(cursors)
+                self._move(cursors)
                 firsts = tuple(first for each in done for first in each.first)
                 return Done(firsts, sum(each.stored for each in done), sum(each.duplicates for each in done))
             case Begin(key, names):
@@ -310,6 +310,11 @@ class Model:
             stored += 1
         return Done((None,) * len(appends), stored, count - stored)
 
+    def _move(self, cursors: Mapping[str, bytes]) -> None:
+        """An empty cursor is none."""
+        moved = {**self.cursors, **cursors}
+        self.cursors = {name: state for name, state in moved.items() if state}
+
     def _commit(self, transaction: Transaction, cursors: Mapping[str, bytes], commit: int) -> Done:
         """All of it, unless the writers' numbers say that all of it is there."""
         if transaction.refused is not None:
@@ -322,7 +327,7 @@ class Model:
         if 0 < repeated < count:
             raise TransactionEndedError("abort it")
         transaction.state = COMMITTED
-        self.cursors.update(cursors)
+        self._move(cursors)
         if repeated:
             return Done((None,) * len(transaction.then), 0, count)
         for (name, writer), (first, last) in transaction.numbers.items():

@@ -32,7 +32,9 @@ class Writing(Bench):
         if cursor:
             self.cursor += 1
         try:
-            self.submit(Appends(appends, {"cursor": b"%d" % self.cursor} if cursor else {}))
+            # Every fourth is removed.
+            state = b"%d" % self.cursor if self.cursor % 4 else b""
+            self.submit(Appends(appends, {"cursor": state} if cursor else {}))
         except StoreFullError:
             names = [STREAMS[append.stream] for append in appends]
             assert any(config.when_full == "block" and config.retention.max_bytes for config in names)
