@@ -54,4 +54,7 @@ Counters (`Driver.counters`, all growing, all numbers of events but `bytes`)
 When the store pushes back
     The source has at most 16 submissions waiting for the store. Beyond that a driver is not polled, unless it is
     memoryless: then it is polled on, and what does not fit into 16 MiB is counted as lost. Counted, never silent.
+
+    A driver that others are connected to may have a method `tend`. It is called in place of `poll` meanwhile, so that
+    they are answered and those that leave are noticed. What it takes in then waits in the driver, within its own limits.
 """

@@ -69,10 +69,12 @@ def within_limits(delivery: Delivery, most_bytes: Callable[[str], int] = _of_any
         except InvalidNameError as error:
             refused += [str(error)] * sum(len(frame.payloads) for frame in append.frames)
             continue
+        most = most_bytes(append.stream)
+        if _all_within_limits(append.frames, most):
+            appends.append(append)
+            continue
         frames = [
-            kept
-            for frame in append.frames
-            if (kept := _frame_within_limits(append.stream, frame, most_bytes(append.stream), refused))
+            kept for frame in append.frames if (kept := _frame_within_limits(append.stream, frame, most, refused))
         ]
         if frames:
             appends.append(
@@ -81,6 +83,21 @@ def within_limits(delivery: Delivery, most_bytes: Callable[[str], int] = _of_any
     if not refused:
         return delivery, refused
     return replace(delivery, appends=appends), refused
+
+
+def _all_within_limits(frames: Sequence[Frame], most_bytes: int) -> bool:
+    """Whether there is nothing to leave out, as nearly always. False: it has to be looked at more closely."""
+    for frame in frames:
+        payloads = frame.payloads
+        largest = len(payloads[0]) if len(payloads) == 1 else max(map(len, payloads), default=most_bytes + 1)
+        if (
+            largest > most_bytes
+            or 4 * len(frame.routing_key) > MAX_KEY_BYTES
+            or len(frame.content_type) > MAX_CONTENT_TYPE_CHARACTERS
+            or len(frame.headers) > MAX_HEADERS
+        ):
+            return False
+    return True
 
 
 def _frame_within_limits(stream: str, frame: Frame, most_bytes: int, refused: list[str]) -> Frame | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import ClassVar, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 from storage.clock import Clock
@@ -44,7 +45,7 @@ class Shape(Enum):
     CURSORED = "cursored"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delivery:
     """What one poll yields: frames for one or more streams, and the cursor that is committed in the same write.
 
@@ -57,13 +58,13 @@ class Delivery:
     token: object = None
     parts: Mapping[str, bytes] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def events(self) -> int:
-        return sum(len(frame.payloads) for append in self.appends for frame in append.frames)
+        return sum([len(frame.payloads) for append in self.appends for frame in append.frames])
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
-        return sum(len(payload) for append in self.appends for frame in append.frames for payload in frame.payloads)
+        return sum([sum(map(len, frame.payloads)) for append in self.appends for frame in append.frames])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +134,14 @@ class Interruptible(Protocol):
 
     def interrupt(self) -> None:
         """End the poll that waits, or else the next one as soon as it would. From any thread, at any time; never blocks."""
+
+
+@runtime_checkable
+class Tends(Protocol):
+    """A driver that somebody waits for even while the store takes no more."""
+
+    def tend(self, timeout_s: float) -> None:
+        """In place of a poll: do what can't wait, for at most `timeout_s`, and hand nothing over. Raises DeviceLostError."""
 
 
 class DriverClass(Protocol):

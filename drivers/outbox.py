@@ -215,22 +215,23 @@ class Outbox:
         deliveries = [taken.delivery for taken in group]
         appends = merged(deliveries)
         state = cursors(deliveries, self._settings.cursor_name)
-        events = _events(appends)
+        events = kept_events = sum([delivery.events for delivery in deliveries])
         try:
-            appends = self._with_streams(appends)
+            kept = self._with_streams(appends)
+            if len(kept) < len(appends):
+                appends, kept_events = kept, _events(kept)
             ticket = self._sink.submit(appends, state) if appends or state else None
         except (StoreBusyError, StoreFullError, StoreFailedError, StoreClosedError) as error:
             self._push_back(error)
             return 0
         except StorageError as error:
             return self._submit_without(group, error)
-        left_out = events - _events(appends)
-        self.waiting_events -= left_out
+        self.waiting_events -= events - kept_events
         if self._refusals:
             self._refusals, self.last_error = 0, None
         self._alone = max(0, self._alone - 1)
         now_ns = self._clock.boot_ns()
-        self._submissions.append(_Submission(group, events - left_out, ticket, now_ns))
+        self._submissions.append(_Submission(group, kept_events, ticket, now_ns))
         self._oldest_ns = self._submissions[0].since_ns
         self._trace("source.submitted", {"source": self._settings.name, "events": events})
         if ticket is not None:

@@ -7,7 +7,7 @@ A step
     1. What the store made durable is acknowledged to the driver, oldest first.
     2. What was gathered and is due is submitted, with its cursor (`drivers.outbox`).
     3. The driver is polled, unless the store has enough of its deliveries. A memoryless driver is polled even then, and
-       what does not fit is counted as lost.
+       what does not fit is counted as lost; one that `Tends` may do that instead.
     4. What came in is gathered, for `commit_interval_s` or as long as a bulk stream says, and submitted when due.
 
 A driver is opened again only when every submission of the one before has an answer, so that the cursor it is given
@@ -35,6 +35,7 @@ from drivers.contract import (
     KeepsParts,
     Shape,
     SourceSettings,
+    Tends,
 )
 from drivers.outbox import Outbox, Sink
 from storage.clock import Clock
@@ -111,6 +112,7 @@ class Source:
         self._backoff = Backoff(random)
         self._driver: Driver | None = None
         self._interruptible: Interruptible | None = None
+        self._tends: Tends | None = None
         self._parts: set[str] = set()
         self._shape: Shape | None = None
         self._pushback = ""
@@ -210,10 +212,15 @@ class Source:
         driver = self._driver
         assert driver is not None
         wait_s = self._poll_wait_s(timeout_s)
-        if self._outbox.held_up and driver.shape is not Shape.MEMORYLESS:
+        held_up = self._outbox.held_up and driver.shape is not Shape.MEMORYLESS
+        if held_up and self._tends is None:
             self._quiet_steps += 1
             return wait_s
         try:
+            if held_up and self._tends is not None:
+                self._quiet_steps += 1
+                self._tends.tend(wait_s)
+                return 0.0
             delivery = driver.poll(wait_s)
             if delivery is not None:
                 check_size(delivery)
@@ -278,6 +285,7 @@ class Source:
             driver = self._make_driver()
             self._driver, self._shape, self._pushback = driver, driver.shape, driver.pushback
             self._interruptible = driver if isinstance(driver, Interruptible) else None
+            self._tends = driver if isinstance(driver, Tends) else None
             if isinstance(driver, KeepsParts):
                 parts = self._committed_parts()
                 self._parts = set(parts)
@@ -318,7 +326,8 @@ class Source:
             self._logged_error = self._last_error
 
     def _close_driver(self) -> None:
-        driver, self._driver, self._interruptible = self._driver, None, None
+        driver, self._driver = self._driver, None
+        self._interruptible = self._tends = None
         if driver is None:
             return
         try:

@@ -13,7 +13,7 @@ from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, Sour
 from drivers.mqtt.config import MqttConfig, check, parse_broker, read_password
 from drivers.mqtt.connection import Connection, Incoming
 from drivers.mqtt.redelivery import DIGEST_BYTES, Redelivery, SessionState, Verdict
-from drivers.mqtt.template import Router
+from drivers.template import Router
 from drivers.waking import Waker
 from storage.clock import Clock
 from storage.model import Append, Frame, Headers

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+from drivers.addresses import host_and_port
 from drivers.contract import Driver
 from drivers.registry import driver_class
 from drivers.source import Source
@@ -29,7 +30,6 @@ from edge.http.hub import hub_application
 from edge.http.local import local_application
 from edge.http.seam import CheckResult, Finding
 from edge.http.server import Server, TcpSite, UnixSite, check_certificate
-from edge.places import host_and_port
 from edge.snapshot import NodeSnapshot, StreamSnapshot
 from storage.clock import Clock
 from storage.model import StreamConfig
