@@ -83,6 +83,18 @@ class Mosquitto:
                     raise ServerMissingError(f"mosquitto ({path}) does not start:\n{self.log[-2000:]}") from None
                 time.sleep(0.02)
 
+    def save(self) -> None:
+        """Have it write its sessions now (SIGUSR1, mosquitto(8)). Returns when the file is there."""
+        assert self._process is not None
+        file = self._folder / "mosquitto.db"
+        before_ns = file.stat().st_mtime_ns if file.exists() else 0
+        self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not file.exists() or file.stat().st_mtime_ns == before_ns:
+            if time.monotonic() > deadline:
+                raise ServerMissingError(f"mosquitto does not save its sessions in {file}:\n{self.log[-2000:]}")
+            time.sleep(0.02)
+
     def stop(self) -> None:
         """As a service manager stops it: with persistence it saves its sessions."""
         self._end(signal.SIGTERM)
