@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import field
 from pathlib import Path
 
 from drivers.addresses import host_and_port, is_loopback
@@ -30,6 +31,9 @@ class ListenerConfig:
     """The private key of `certificate`."""
     client_ca: Path | None = None
     """Authorities that sign the devices' certificates: with it every device has to show one."""
+    allow: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Topic filters that a user may publish on, by name; a user is one of `passwords` or a certificate's common name. "*" is
+    for all others; {user} and {client} stand for themselves. Without an entry everybody may publish everything."""
     max_connections: int = 2_000
     """Publishers connected at a time. More are turned away."""
     max_packet_bytes: Size = Size(1 << 20)

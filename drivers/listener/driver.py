@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from drivers.addresses import host_and_port
 from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, SourceSettings, new_counters
+from drivers.listener.admission import Admission, Refused
 from drivers.listener.client import Client
 from drivers.listener.config import ListenerConfig, check, tls_context
 from drivers.listener.intake import Answers, Intake
@@ -32,9 +33,10 @@ EXPIRE_S = 1.0
 WILL = ("mqtt.will", b"1")
 """The header of a will."""
 
-_COUNTED = {
+_COUNTED: dict[int, str] = {
     Reason.NOT_AUTHORIZED: "not_allowed",
     Reason.BAD_USER_OR_PASSWORD: "not_let_in",
+    Reason.SERVER_BUSY: "turned_away",
     Reason.PACKET_TOO_LARGE: "too_large",
     Reason.RECEIVE_MAXIMUM_EXCEEDED: "too_many",
     Reason.KEEP_ALIVE_TIMEOUT: "silent",
@@ -69,7 +71,9 @@ class ListenerDriver:
         self._parts: Mapping[str, bytes] = {}
         self._sockets: Sockets | None = None
         self._sessions: Sessions | None = None
+        self._admission: Admission | None = None
         self._intake: Intake | None = None
+        self._undecided: dict[Peer, None] = {}
         self._clients: dict[Peer, Client] = {}
         self._by_id: dict[str, Client] = {}
         self._to_write: dict[Client, None] = {}
@@ -94,6 +98,7 @@ class ListenerDriver:
         config, name = self._config, self._settings.name
         _allow_descriptors(config.max_connections, name)
         tls = tls_context(config, name)
+        self._admission = Admission(config, name, self._now_s)
         self._sessions = Sessions(
             self._parts, self._now_s(), max_inflight=config.max_inflight, limit=config.max_sessions
         )
@@ -153,14 +158,26 @@ class ListenerDriver:
         """Write what was answered, wait for clients, look at what they have."""
         sockets, intake = self._opened()
         self._write_answers()
-        for peer in sockets.wait(timeout_s):
+        for peer in sockets.wait(self._wait_s(timeout_s)):
             self._look(peer)
+        self._decide()
         if intake.waiting_bytes > MAX_WAITING_BYTES:
             sockets.hold(True)
         now_s = self._now_s()
         if self._sessions is not None and now_s - self._expired_s >= EXPIRE_S:
             self._expired_s = now_s
             self._sessions.expire(now_s)
+
+    def _wait_s(self, timeout_s: float) -> float:
+        """Not past the next check of a password."""
+        due_s = None if self._admission is None else self._admission.due_in_s
+        return timeout_s if due_s is None else min(timeout_s, due_s)
+
+    def _decide(self) -> None:
+        """Ask again for those whose password was to be checked."""
+        if self._admission is not None and self._admission.step():
+            for peer in list(self._undecided):
+                self._look(peer)
 
     def _look(self, peer: Peer) -> None:
         """What a connection has after it was read."""
@@ -180,6 +197,14 @@ class ListenerDriver:
     def _ask(self, peer: Peer, asked: Connect) -> None:
         """A CONNECT: is it let in?"""
         connection = peer.connection
+        assert self._admission is not None
+        decision = self._admission.decide(asked, peer)
+        if decision is None:
+            self._undecided[peer] = None
+            return
+        if isinstance(decision, Refused):
+            connection.refuse(decision.reason, decision.what)
+            return
         said: dict[str, int | str] = {}
         if not asked.client_id:
             if asked.version != V5 and not asked.clean:
@@ -198,7 +223,8 @@ class ListenerDriver:
             earlier.peer.connection.end(Reason.SESSION_TAKEN_OVER, "its client connected anew")
             self._part(earlier.peer)
         connection.connect = asked
-        client = self._clients[peer] = self._by_id[asked.client_id] = Client(peer, asked, _everything, said)
+        self._undecided.pop(peer, None)
+        client = self._clients[peer] = self._by_id[asked.client_id] = Client(peer, asked, decision, said)
         self._opened()[1].ask(client)
 
     def _refuse(self, client: Client, reason: Reason, what: str) -> None:
@@ -217,6 +243,7 @@ class ListenerDriver:
             return
         if connection.has_output:
             peer.write(self._now_s())
+        self._undecided.pop(peer, None)
         client = self._clients.pop(peer, None)
         if connection.ended is not None and connection.ended.code:
             self._count(connection.ended, str(client or peer.address))
@@ -237,11 +264,7 @@ class ListenerDriver:
         return Run(label, 0, False, will.retain, [will.payload], [], label.refusal)
 
     def _count(self, ended: End, who: str) -> None:
-        try:
-            counter = _COUNTED.get(Reason(ended.code), "malformed")
-        except ValueError:
-            counter = "malformed"
-        self._counters[counter] += 1
+        self._counters[_COUNTED.get(ended.code, "malformed")] += 1
         _log.info("source %s: %s: %s", self._settings.name, who, ended.what)
 
     # Answers
@@ -281,10 +304,6 @@ class ListenerDriver:
 
     def _now_s(self) -> float:
         return self._clock.boot_ns() / 1e9
-
-
-def _everything(topic: str) -> bool:
-    return True
 
 
 def _allow_descriptors(connections: int, source: str) -> None:

@@ -25,6 +25,7 @@ STUCK_S = 30.0
 ACCEPT_PAUSE_S = 1.0
 """While the process has no file descriptors left."""
 SWEEP_S = 1.0
+SEND_BUFFER_BYTES = 64 << 10
 TCP_PROBES = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 20, socket.TCP_KEEPCNT: 3}
 """How a peer that has vanished is found that asked for no keep-alive."""
 
@@ -251,5 +252,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Those that it accepts inherit it. Without it the kernel would keep megabytes for a client that does not read.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     listening.setblocking(False)
     return listening

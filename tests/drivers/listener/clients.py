@@ -24,11 +24,13 @@ SETTINGS = SourceSettings(name="local", driver="mqtt-listener", stream="devices/
 class Listening(Running):
     """A source with the listener as its driver, at a port of its own."""
 
-    def __init__(self, config: ListenerConfig, sink: RecordingSink | None = None) -> None:
+    def __init__(
+        self, config: ListenerConfig, sink: RecordingSink | None = None, *, clock: Clock | None = None
+    ) -> None:
         def make(settings: SourceSettings, clock: Clock) -> Driver:
             return ListenerDriver(config, settings, clock)
 
-        super().__init__(make, SETTINGS, sink)
+        super().__init__(make, SETTINGS, sink, clock=clock)
         self.until(lambda: self.source.state is SourceState.RUNNING, "the listener")
 
     def __enter__(self) -> Self:
@@ -53,9 +55,12 @@ class Listening(Running):
 class Raw:
     """A client that speaks bytes, while the test steps the listener."""
 
-    def __init__(self, listening: Listening, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, listening: Listening, *, receive_bytes: int = 0) -> None:
         self._listening = listening
-        self.socket = socket.create_connection(("127.0.0.1", listening.port), 10)
+        self.socket = socket.socket()
+        if receive_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.connect(("127.0.0.1", listening.port))
         self.socket.setblocking(False)
         self.got = b""
         self.closed = False
@@ -64,6 +69,13 @@ class Raw:
         self.socket.setblocking(True)
         self.socket.sendall(data)
         self.socket.setblocking(False)
+
+    def send_some(self, data: bytes) -> bytes:
+        """As much as the socket takes. The rest."""
+        try:
+            return data[self.socket.send(data) :]
+        except BlockingIOError:
+            return data
 
     def look(self) -> bytes:
         """What has come so far."""
