@@ -20,6 +20,9 @@ GATEWAY_STEPS = (
     "source.submitted",
     "source.durable",
     "source.acked",
+    "listener.received",
+    "listener.acknowledging",
+    "listener.acknowledged",
     "uplink.sending",
     "uplink.sent",
     "uplink.confirmed",
@@ -39,7 +42,15 @@ STEPS_OF = {
     "hub": (*STORE_STEPS, *HUB_STEPS, *OPENING_STEPS),
 }
 MOST_VISITS = {
-    "gateway": {"commit": 40, "source": 30, "uplink": 8, "uplink.failed": 2, "store": 1, "generation": 1},
+    "gateway": {
+        "commit": 40,
+        "source": 30,
+        "listener": 30,
+        "uplink": 8,
+        "uplink.failed": 2,
+        "store": 1,
+        "generation": 1,
+    },
     "hub": {"commit": 8, "hub": 8, "store": 1, "generation": 1},
 }
 """The n-th visit that a kill may wait for, by the step or its first word."""
