@@ -1,38 +1,48 @@
 """`python -m tests.drivers.listener_campaign.broken WHICH ARGUMENTS-OF-THE-NODE`: a gateway with one promise broken.
 
-early         answers leave before the commit
+early         answers leave half a second before the driver hands anything to the store
 forgetful     no session is committed
-suspicious    a message that equals one that is remembered under its packet id is taken for a repetition, DUP or not
+suspicious    a message that equals the one before it is taken for a repetition, DUP or not
 hasty         a PUBCOMP leaves at once, and that the packet id is free is committed with the next message
 """
 
 from __future__ import annotations
 
 import sys
+import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from drivers.contract import Delivery
-from drivers.listener.intake import Answers, Intake
+from drivers.listener.driver import ListenerDriver
+from drivers.listener.intake import Answers
 from drivers.listener.session import Run, Session, Taken
 from drivers.listener.sessions import Sessions
 from tests.oracle.aim import module_command
 from tests.oracle.node import main
 
+EARLY_S = 0.5
+
 
 def answer_early() -> None:
-    make = Intake.delivery
+    poll = ListenerDriver.poll
+    late: deque[tuple[float, Delivery]] = deque()
 
-    def answered_at_once(intake: Intake) -> tuple[Delivery | None, Answers | None]:
-        delivery, answers = make(intake)
-        if delivery is None or not isinstance(delivery.token, Answers):
-            return delivery, answers
-        early = Answers()
-        early.items, delivery.token.items = delivery.token.items, []
-        early.accepts, delivery.token.accepts = delivery.token.accepts, []
-        return delivery, early
+    def answered_at_once(driver: ListenerDriver, timeout_s: float) -> Delivery | None:
+        delivery = poll(driver, min(timeout_s, EARLY_S / 10))
+        if delivery is not None:
+            assert isinstance(delivery.token, Answers)
+            early = Answers()
+            early.items, delivery.token.items = delivery.token.items, []
+            early.accepts, delivery.token.accepts = delivery.token.accepts, []
+            driver._answer(early)
+            late.append((time.monotonic(), delivery))
+        if late and time.monotonic() - late[0][0] > EARLY_S:
+            return late.popleft()[1]
+        return None
 
-    Intake.delivery = answered_at_once  # type: ignore[method-assign, assignment]
+    ListenerDriver.poll = answered_at_once  # type: ignore[method-assign, assignment]
 
 
 def forget_sessions() -> None:
@@ -43,7 +53,13 @@ def suspect_equals() -> None:
     received = Session.received
 
     def suspicious(session: Session, run: Run) -> Taken:
-        return session._sort_out(run) if session.persistent else received(session, run)
+        before = session._digests[-1] if session._digests else None
+        taken = received(session, run)
+        if taken.stored is None and run.qos == 1 and session.persistent:
+            digests = [before, *run.digests]
+            new = [index for index in range(len(run.digests)) if digests[index] != digests[index + 1]]
+            return taken._replace(stored=new)
+        return taken
 
     Session.received = suspicious  # type: ignore[method-assign, assignment]
 

@@ -19,8 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from edge.demo.mqtt import PacketReader
-from tests.drivers.listener.wire import connect, publish, pubrel
+from tests.drivers.listener.wire import connect, publish, pubrel, take_packets
 from tests.drivers.listener_campaign.habits import HABITS, payload, topic
 from tests.drivers.listener_campaign.journal import ANSWERED, NEW, OVER, PRESENT, SENT, Journal
 
@@ -69,7 +68,7 @@ class Device:
 
     def _converse(self) -> None:
         """One connection. Raises OSError when it ends before its time."""
-        reader = PacketReader()
+        received = bytearray()
         connection = socket.create_connection(("127.0.0.1", self._port), CONNECT_TIMEOUT_S)
         try:
             self._introduce(connection)
@@ -94,7 +93,8 @@ class Device:
                     if not data:
                         raise ConnectionError("the gateway closed the connection")
                     answered_s = now_s
-                    for head, body in reader.feed(data):
+                    received += data
+                    for head, body in take_packets(received):
                         if head & 0xF0 in ANSWERS:
                             self._answered(connection, head & 0xF0, body)
                 if self._open and now_s - answered_s > ANSWERS_LATER_THAN_S:

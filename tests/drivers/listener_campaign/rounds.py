@@ -30,10 +30,10 @@ RANDOM_PER_DECK = 4
 
 PLACES = {
     "before the commit": (
-        "source.polled", "source.submitted", "commit.building", "commit.writing", "commit.written",
+        "listener.received", "source.polled", "source.submitted", "commit.building", "commit.writing", "commit.written",
     ),
-    "after the commit, before the answer": ("commit.synced", "source.durable", "source.acked"),
-    "after the answer": ("puback", "pubrec", "pubcomp"),
+    "after the commit, before the answer": ("commit.synced", "source.durable", "source.acked", "listener.acknowledging"),
+    "after the answer": ("listener.acknowledged", "puback", "pubrec", "pubcomp"),
     "after the answer, the device too": ("puback+", "pubrec+", "pubcomp+"),
     "while it comes back": ("store.loaded", "store.opened"),
     "anywhere": (AT_RANDOM,),

@@ -30,7 +30,7 @@ def test_kills_cost_nothing(tmp_path: Path) -> None:
     [
         ("early", ("source.polled",), "lost"),
         ("forgetful", ("commit.synced",), "duplicate"),
-        ("suspicious", ("store.opened",), "lost"),
+        ("suspicious", ("source.polled",), "lost"),
     ],
 )
 def test_a_broken_promise_is_noticed(which: str, sites: tuple[str, ...], found: str, tmp_path: Path) -> None:
