@@ -70,7 +70,6 @@ class Connection:
         self._connected = False
         self._refused: ReasonCode | None = None
         self._lost: ReasonCode | None = None
-        self._corked = False
         self.session_present = False
         self.granted: dict[int, list[ReasonCode]] = {}
         """SUBACKs that came, by packet id."""
