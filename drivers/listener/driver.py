@@ -98,7 +98,9 @@ class ListenerDriver:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        return self._counters if self._sockets is None else self._counters | self._sockets.counters
+        if self._sockets is None or self._sessions is None:
+            return self._counters
+        return self._counters | self._sockets.counters | {"forgotten_sessions": self._sessions.forgotten}
 
     @property
     def address(self) -> tuple[str, int]:
