@@ -14,14 +14,7 @@ from random import Random
 from edge.demo.nodes import NodeError, NodeProcess
 from storage import SegmentStore
 from tests.drivers.subscriber_campaign.book import Session
-from tests.drivers.subscriber_campaign.publisher import (
-    EQUAL_TOPIC,
-    Publisher,
-    connect,
-    publish_packet,
-    read_journal,
-    reading,
-)
+from tests.drivers.subscriber_campaign.publisher import EQUAL_TOPIC, connect, publish_packet, read_journal, reading
 from tests.drivers.subscriber_campaign.wire import Wire
 from tests.oracle.aim import ROOT, Target, node_command
 from tests.servers.mosquitto import Mosquitto
@@ -29,6 +22,7 @@ from tests.servers.mosquitto import Mosquitto
 NAME = "pump-7"
 PROTOCOLS = {"v3": "3.1.1", "v5": "5"}
 """Sources of the gateway: name, and the MQTT version that it speaks."""
+PUBLISHER = "tests.drivers.subscriber_campaign.publisher"
 PUBLISHERS = ("north", "south")
 RATE_PER_S = 60.0
 AUTOSAVE_CHANGES = 25
@@ -64,9 +58,8 @@ class PublisherProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        module = f"{Publisher.__module__}"
         arguments = [str(self._port), str(self.journal), self.who, str(RATE_PER_S)]
-        self._process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT)
+        self._process = subprocess.Popen([sys.executable, "-m", PUBLISHER, *arguments], cwd=ROOT)
 
     def kill(self) -> None:
         if self._process is not None:
