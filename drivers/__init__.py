@@ -30,6 +30,17 @@ Cursor
     with a cursor and no data is allowed. With it a cursored driver is stored exactly once, and an acknowledged one
     recognises what the other side sends again.
 
+    Where it is large and little of it changes at a time, it may have *parts*: `Delivery.parts` holds those that change,
+    by name, committed in the same write, each replacing the part of that name; b"" removes it. At most 10,000 parts of
+    64 KiB in all, 16 MiB in one delivery, names of 1 to 255 bytes. A driver that keeps parts has a method `take_parts`,
+    and gets all of them before `open`. After a repair of the engine a removed part may be there again with the value that
+    it had last, so nothing may rest on one being absent.
+
+Interrupting
+    A driver that waits in `poll` may have a method `interrupt`. The source calls it, from the thread that commits, when
+    the store has answered, so that acknowledgements leave at once; without it they leave at the end of a poll of at most
+    20 ms.
+
 Errors
     `DeviceLostError`: the device or its link is gone, the source opens again with full-jitter backoff.
     `DriverConfigError`: it can't work as configured; the source stays FAILED until somebody restarts it.
@@ -43,4 +54,7 @@ Counters (`Driver.counters`, all growing, all numbers of events but `bytes`)
 When the store pushes back
     The source has at most 16 submissions waiting for the store. Beyond that a driver is not polled, unless it is
     memoryless: then it is polled on, and what does not fit into 16 MiB is counted as lost. Counted, never silent.
+
+    A driver that others are connected to may have a method `tend`. It is called in place of `poll` meanwhile, so that
+    they are answered and those that leave are noticed. What it takes in then waits in the driver, within its own limits.
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from drivers.contract import (
     MAX_CURSOR_BYTES,
     MAX_DELIVERY_BYTES,
     MAX_DELIVERY_EVENTS,
+    MAX_PART_BYTES,
+    MAX_PART_NAME_BYTES,
     Delivery,
     DriverError,
 )
@@ -30,6 +32,24 @@ def check_size(delivery: Delivery) -> None:
         )
     if delivery.cursor is not None and len(delivery.cursor) > MAX_CURSOR_BYTES:
         raise DriverError(f"a cursor of {len(delivery.cursor)} bytes: at most {MAX_CURSOR_BYTES}")
+    if delivery.parts:
+        _check_parts(delivery.parts)
+
+
+def _check_parts(parts: Mapping[str, bytes]) -> None:
+    if parts_bytes(parts) > MAX_DELIVERY_BYTES:
+        raise DriverError(f"a delivery with {parts_bytes(parts)} bytes of parts: at most {MAX_DELIVERY_BYTES}")
+    for name, part in parts.items():
+        if len(part) > MAX_PART_BYTES or not 1 <= len(name.encode()) <= MAX_PART_NAME_BYTES:
+            raise DriverError(
+                f"part {name[:40]!r} of {len(part)} bytes: at most {MAX_PART_BYTES}, under a name of 1 to "
+                f"{MAX_PART_NAME_BYTES} bytes"
+            )
+
+
+def parts_bytes(parts: Mapping[str, bytes]) -> int:
+    """What they add to a submission."""
+    return sum(map(len, parts.values()))
 
 
 def _of_any_stream(stream: str) -> int:
@@ -49,10 +69,12 @@ def within_limits(delivery: Delivery, most_bytes: Callable[[str], int] = _of_any
         except InvalidNameError as error:
             refused += [str(error)] * sum(len(frame.payloads) for frame in append.frames)
             continue
+        most = most_bytes(append.stream)
+        if _all_within_limits(append.frames, most):
+            appends.append(append)
+            continue
         frames = [
-            kept
-            for frame in append.frames
-            if (kept := _frame_within_limits(append.stream, frame, most_bytes(append.stream), refused))
+            kept for frame in append.frames if (kept := _frame_within_limits(append.stream, frame, most, refused))
         ]
         if frames:
             appends.append(
@@ -61,6 +83,21 @@ def within_limits(delivery: Delivery, most_bytes: Callable[[str], int] = _of_any
     if not refused:
         return delivery, refused
     return replace(delivery, appends=appends), refused
+
+
+def _all_within_limits(frames: Sequence[Frame], most_bytes: int) -> bool:
+    """Whether there is nothing to leave out, as nearly always. False: it has to be looked at more closely."""
+    for frame in frames:
+        payloads = frame.payloads
+        largest = len(payloads[0]) if len(payloads) == 1 else max(map(len, payloads), default=most_bytes + 1)
+        if (
+            largest > most_bytes
+            or 4 * len(frame.routing_key) > MAX_KEY_BYTES
+            or len(frame.content_type) > MAX_CONTENT_TYPE_CHARACTERS
+            or len(frame.headers) > MAX_HEADERS
+        ):
+            return False
+    return True
 
 
 def _frame_within_limits(stream: str, frame: Frame, most_bytes: int, refused: list[str]) -> Frame | None:
@@ -95,6 +132,17 @@ def _wrong_label(frame: Frame) -> str | None:
     if len(frame.headers) > MAX_HEADERS:
         return f"{len(frame.headers)} headers: at most {MAX_HEADERS}"
     return None
+
+
+def cursors(deliveries: Sequence[Delivery], name: str) -> dict[str, bytes]:
+    """What is committed with `deliveries` for the cursor `name`: the latest of it, and of each of its parts."""
+    made = {}
+    for delivery in deliveries:
+        if delivery.cursor is not None:
+            made[name] = delivery.cursor
+        for part, state in delivery.parts.items():
+            made[f"{name}/{part}"] = state
+    return made
 
 
 def merged(deliveries: Sequence[Delivery]) -> list[Append]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Protocol, TypeVar, dataclass_transform
+from functools import cached_property
+from typing import ClassVar, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 from storage.clock import Clock
 from storage.model import Append
@@ -14,6 +15,10 @@ MAX_DELIVERY_BYTES = 16 << 20
 """Payload in one delivery."""
 MAX_DELIVERY_EVENTS = 100_000
 MAX_CURSOR_BYTES = 1 << 20
+MAX_PARTS = 10_000
+"""Parts of one source's cursor."""
+MAX_PART_BYTES = 64 << 10
+MAX_PART_NAME_BYTES = 255
 
 
 class DriverError(Exception):
@@ -40,24 +45,26 @@ class Shape(Enum):
     CURSORED = "cursored"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delivery:
     """What one poll yields: frames for one or more streams, and the cursor that is committed in the same write.
 
-    `token` means something to the driver alone, which gets the delivery back in `ack`.
+    `token` means something to the driver alone, which gets the delivery back in `ack`. `parts` are those of the cursor
+    that change, by name: b"" removes one.
     """
 
     appends: Sequence[Append]
     cursor: bytes | None = None
     token: object = None
+    parts: Mapping[str, bytes] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def events(self) -> int:
-        return sum(len(frame.payloads) for append in self.appends for frame in append.frames)
+        return sum([len(frame.payloads) for append in self.appends for frame in append.frames])
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
-        return sum(len(payload) for append in self.appends for frame in append.frames for payload in frame.payloads)
+        return sum([sum(map(len, frame.payloads)) for append in self.appends for frame in append.frames])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +118,30 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Let go of the device. Raises nothing."""
+
+
+@runtime_checkable
+class KeepsParts(Protocol):
+    """A driver whose cursor has parts."""
+
+    def take_parts(self, parts: Mapping[str, bytes]) -> None:
+        """All parts that were committed for this source and not removed. Called once, before `open`."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A driver whose waiting `poll` can be ended."""
+
+    def interrupt(self) -> None:
+        """End the poll that waits, or else the next one as soon as it would. From any thread, at any time; never blocks."""
+
+
+@runtime_checkable
+class Tends(Protocol):
+    """A driver that somebody waits for even while the store takes no more."""
+
+    def tend(self, timeout_s: float) -> None:
+        """In place of a poll: do what can't wait, for at most `timeout_s`, and hand nothing over. Raises DeviceLostError."""
 
 
 class DriverClass(Protocol):

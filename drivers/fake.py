@@ -23,7 +23,7 @@ class RecordingSink:
     def __init__(self) -> None:
         self.streams: dict[str, StreamConfig] = {}
         self.events: list[Event] = []
-        self.cursors: dict[str, bytes] = {}
+        self._cursors: dict[str, bytes] = {}
         self.commits = 0
         self.refuse_with: StorageError | None = None
         self.refuse_payload: tuple[bytes, StorageError] | None = None
@@ -49,7 +49,10 @@ class RecordingSink:
         return name in self.streams
 
     def cursor(self, name: str) -> bytes | None:
-        return self.cursors.get(name)
+        return self._cursors.get(name)
+
+    def cursors(self) -> dict[str, bytes]:
+        return dict(self._cursors)
 
     def drive(self) -> bool:
         return self.commit()
@@ -65,7 +68,8 @@ class RecordingSink:
             self.commits += 1
             for append in appends:
                 self._store(append)
-            self.cursors.update(cursors)
+            moved = self._cursors | cursors
+            self._cursors = {name: state for name, state in moved.items() if state}
             ticket.resolve(Receipt(self.commits, tuple(None for _ in appends), len(appends), 0))
         return count > 0
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from drivers.batch import merged, within_limits
+from drivers.batch import cursors, merged, parts_bytes, within_limits
 from drivers.contract import Delivery, Driver, SourceSettings
 from storage.clock import Clock
 from storage.errors import StorageError, StoreBusyError, StoreClosedError, StoreFailedError, StoreFullError
@@ -45,6 +46,8 @@ class Sink(Protocol):
     def has_stream(self, name: str) -> bool: ...
 
     def cursor(self, name: str) -> bytes | None: ...
+
+    def cursors(self) -> Mapping[str, bytes]: ...
 
 
 class Taken(NamedTuple):
@@ -138,7 +141,7 @@ class Outbox:
         """Gather `delivery`. False, and it is not taken, where the limit is reached."""
         delivery, refused = within_limits(delivery, self._most_bytes)
         self._refuse(refused)
-        size_bytes = delivery.size_bytes
+        size_bytes = delivery.size_bytes + parts_bytes(delivery.parts)
         crowded = self._gathered_bytes + size_bytes > MAX_GATHERED_BYTES
         if self._gathered and (crowded or len(self._gathered) >= MAX_GATHERED_DELIVERIES):
             return False
@@ -209,25 +212,26 @@ class Outbox:
 
     def _submit(self, group: Sequence[Taken]) -> int:
         """Submit as one. Returns how many of `group` that were: 0 where the store takes nothing now."""
-        appends = merged([taken.delivery for taken in group])
-        cursor = next((t.delivery.cursor for t in reversed(group) if t.delivery.cursor is not None), None)
-        events = _events(appends)
+        deliveries = [taken.delivery for taken in group]
+        appends = merged(deliveries)
+        state = cursors(deliveries, self._settings.cursor_name)
+        events = kept_events = sum([delivery.events for delivery in deliveries])
         try:
-            appends = self._with_streams(appends)
-            cursors = {} if cursor is None else {self._settings.cursor_name: cursor}
-            ticket = self._sink.submit(appends, cursors) if appends or cursors else None
+            kept = self._with_streams(appends)
+            if len(kept) < len(appends):
+                appends, kept_events = kept, _events(kept)
+            ticket = self._sink.submit(appends, state) if appends or state else None
         except (StoreBusyError, StoreFullError, StoreFailedError, StoreClosedError) as error:
             self._push_back(error)
             return 0
         except StorageError as error:
             return self._submit_without(group, error)
-        left_out = events - _events(appends)
-        self.waiting_events -= left_out
+        self.waiting_events -= events - kept_events
         if self._refusals:
             self._refusals, self.last_error = 0, None
         self._alone = max(0, self._alone - 1)
         now_ns = self._clock.boot_ns()
-        self._submissions.append(_Submission(group, events - left_out, ticket, now_ns))
+        self._submissions.append(_Submission(group, kept_events, ticket, now_ns))
         self._oldest_ns = self._submissions[0].since_ns
         self._trace("source.submitted", {"source": self._settings.name, "events": events})
         if ticket is not None:
@@ -248,7 +252,7 @@ class Outbox:
             return 0
         self._refuse([str(error)] * events)
         self.waiting_events -= events
-        emptied = Taken(Delivery((), group[0].delivery.cursor, group[0].delivery.token), group[0].driver, 0)
+        emptied = group[0]._replace(delivery=replace(group[0].delivery, appends=()))
         return self._submit([emptied])
 
     def _with_streams(self, appends: Sequence[Append]) -> list[Append]:

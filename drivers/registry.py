@@ -10,6 +10,7 @@ from drivers.contract import DriverClass, UnknownDriverError
 
 DRIVERS = {
     "mqtt": "drivers.mqtt:MqttDriver",
+    "mqtt-listener": "drivers.listener:ListenerDriver",
     "serial": "drivers.serial:SerialDriver",
     "synthetic": "drivers.synthetic:SyntheticDriver",
 }

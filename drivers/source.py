@@ -7,7 +7,7 @@ A step
     1. What the store made durable is acknowledged to the driver, oldest first.
     2. What was gathered and is due is submitted, with its cursor (`drivers.outbox`).
     3. The driver is polled, unless the store has enough of its deliveries. A memoryless driver is polled even then, and
-       what does not fit is counted as lost.
+       what does not fit is counted as lost; one that `Tends` may do that instead.
     4. What came in is gathered, for `commit_interval_s` or as long as a bulk stream says, and submitted when due.
 
 A driver is opened again only when every submission of the one before has an answer, so that the cursor it is given
@@ -25,7 +25,18 @@ from random import Random
 
 from drivers.backoff import Backoff
 from drivers.batch import check_size
-from drivers.contract import Delivery, Driver, DriverConfigError, Shape, SourceSettings
+from drivers.contract import (
+    MAX_PARTS,
+    Delivery,
+    Driver,
+    DriverConfigError,
+    DriverError,
+    Interruptible,
+    KeepsParts,
+    Shape,
+    SourceSettings,
+    Tends,
+)
 from drivers.outbox import Outbox, Sink
 from storage.clock import Clock
 from storage.model import StreamConfig
@@ -96,9 +107,13 @@ class Source:
         self._sink = sink
         self._clock = clock
         self._trace = trace
-        self._outbox = Outbox(settings, sink, stream_config, clock=clock, trace=trace, wake=wake)
+        self._wake = wake
+        self._outbox = Outbox(settings, sink, stream_config, clock=clock, trace=trace, wake=self._answered)
         self._backoff = Backoff(random)
         self._driver: Driver | None = None
+        self._interruptible: Interruptible | None = None
+        self._tends: Tends | None = None
+        self._parts: set[str] = set()
         self._shape: Shape | None = None
         self._pushback = ""
         self._state = SourceState.STARTING
@@ -125,6 +140,12 @@ class Source:
     def restart(self) -> None:
         """Close the driver and open a new one at once, also out of BACKOFF and FAILED."""
         self._wanted_restart = True
+
+    def _answered(self) -> None:
+        """The store has answered: a driver that waits has an acknowledgement to send."""
+        if self._interruptible is not None:
+            self._interruptible.interrupt()
+        self._wake()
 
     @property
     def state(self) -> SourceState:
@@ -191,13 +212,19 @@ class Source:
         driver = self._driver
         assert driver is not None
         wait_s = self._poll_wait_s(timeout_s)
-        if self._outbox.held_up and driver.shape is not Shape.MEMORYLESS:
+        held_up = self._outbox.held_up and driver.shape is not Shape.MEMORYLESS
+        if held_up and self._tends is None:
             self._quiet_steps += 1
             return wait_s
         try:
+            if held_up and self._tends is not None:
+                self._quiet_steps += 1
+                self._tends.tend(wait_s)
+                return 0.0
             delivery = driver.poll(wait_s)
             if delivery is not None:
                 check_size(delivery)
+                self._check_parts(delivery)
         except Exception as error:  # noqa: BLE001  (isolation: whatever a driver raises concerns its source alone)
             self._fail(error)
             return self._wait_for_opening_s()
@@ -206,6 +233,17 @@ class Source:
             return 0.0 if driver.waits_in_poll else wait_s
         self._take(delivery, driver)
         return 0.0
+
+    def _check_parts(self, delivery: Delivery) -> None:
+        for name, part in delivery.parts.items():
+            if part:
+                self._parts.add(name)
+            else:
+                self._parts.discard(name)
+        if len(self._parts) > MAX_PARTS:
+            raise DriverError(
+                f"a cursor of {len(self._parts)} parts: at most {MAX_PARTS}; the driver has to remove some"
+            )
 
     def _take(self, delivery: Delivery, driver: Driver) -> None:
         self._quiet_steps = 0
@@ -246,6 +284,12 @@ class Source:
         try:
             driver = self._make_driver()
             self._driver, self._shape, self._pushback = driver, driver.shape, driver.pushback
+            self._interruptible = driver if isinstance(driver, Interruptible) else None
+            self._tends = driver if isinstance(driver, Tends) else None
+            if isinstance(driver, KeepsParts):
+                parts = self._committed_parts()
+                self._parts = set(parts)
+                driver.take_parts(parts)
             driver.open(self._sink.cursor(self.settings.cursor_name))
         except Exception as error:  # noqa: BLE001  (isolation: as in poll)
             self._fail(error)
@@ -255,6 +299,11 @@ class Source:
         self._logged_error = None
         self._state = SourceState.RUNNING
         return True
+
+    def _committed_parts(self) -> dict[str, bytes]:
+        prefix = f"{self.settings.cursor_name}/"
+        held = self._sink.cursors().items()
+        return {name.removeprefix(prefix): state for name, state in held if name.startswith(prefix)}
 
     def _fail(self, error: Exception) -> None:
         now_ns = self._clock.boot_ns()
@@ -278,6 +327,7 @@ class Source:
 
     def _close_driver(self) -> None:
         driver, self._driver = self._driver, None
+        self._interruptible = self._tends = None
         if driver is None:
             return
         try:
@@ -292,8 +342,8 @@ class Source:
     # Waiting
 
     def _poll_wait_s(self, timeout_s: float) -> float:
-        """Short while the store owes an answer, longer the longer nothing moves; and never past what is due."""
-        if self._outbox.submitted or self._outbox.held_up:
+        """Short while the store owes an answer that ends no poll, longer the longer nothing moves; never past what is due."""
+        if self._outbox.held_up or (self._outbox.submitted and self._interruptible is None):
             return min(timeout_s, ANSWER_WAIT_S, SHORTEST_WAIT_S * 2.0 ** min(self._quiet_steps, 10))
         if self._outbox.gathered:
             return min(timeout_s, max(SHORTEST_WAIT_S, self._outbox.due_in_s()))

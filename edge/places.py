@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tomllib
 from pathlib import Path
@@ -31,22 +30,3 @@ def socket_of(file: Path) -> Path | None:
         return None
     named = node.get("socket") if isinstance(node, dict) else None
     return absolute(Path(named), file) if isinstance(named, str) else DEFAULT_SOCKET
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """`"0.0.0.0:7443"`, `"[::1]:7443"`. Raises ValueError with an example."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65535:
-        raise ValueError(f'"{text}" is no address: write ADDRESS:PORT, such as "0.0.0.0:7443" or "[::1]:7443"')
-    return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether what goes to `host` stays on this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -10,7 +10,7 @@ from storage import block
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
 from storage.bulk.writes import BulkWrites, pointer_to
 from storage.chain import BLOCK, GAP, POINTER, UNKNOWN_EVENTS
-from storage.frame import encode
+from storage.frame import encode_run
 from storage.keys import SegmentKey
 from storage.model import BULK, Frame
 from storage.pointer import KeyFrame, Pointer
@@ -88,18 +88,20 @@ class SegmentBuilder:
         run, self._run = self._run, None
         if run is None:
             return
-        count = len(run.payloads)
+        frame, payloads, times = run.frame, run.payloads, run.times_ns
+        count = len(payloads)
         place = 0
-        writer = run.frame.writer
+        writer = frame.writer
         if writer is not None:
-            number = run.frame.number or 0
+            number = frame.number or 0
             place, first, _ = self._writers.get(writer, (len(self._writers) + 1, number, 0))
             self._writers[writer] = (place, first, number + count - 1)
-        earliest, latest = min(run.times_ns), max(run.times_ns)
-        times = None if earliest == latest else run.times_ns
-        raw = encode(run.frame._replace(payloads=run.payloads, captured_ns=earliest, times_ns=times), place)
-        if run.frame.key_frame:
-            self._key_frames.append(KeyFrame(self._size, run.times_ns[0]))
+        earliest = latest = run.captured_ns
+        if times is not None:
+            earliest, latest = min(times), max(times)
+        raw = encode_run(frame, payloads, earliest, None if earliest == latest else times, place)
+        if frame.key_frame:
+            self._key_frames.append(KeyFrame(self._size, earliest if times is None else times[0]))
         self._frames.append(raw)
         self._captured += (earliest, latest)
         self._size += len(raw)

@@ -44,6 +44,7 @@ class Changes:
     writers: dict[tuple[int, str], int] = field(default_factory=dict)
     forgotten: list[tuple[int, str]] = field(default_factory=list)
     cursors: dict[str, bytes] = field(default_factory=dict)
+    """An empty one is to be removed."""
     boots: dict[tuple[UUID, UUID], Boot] = field(default_factory=dict)
     gone_boots: list[tuple[UUID, UUID]] = field(default_factory=list)
     mirrors: dict[str, MirrorRecord] = field(default_factory=dict)
@@ -79,7 +80,8 @@ class Changes:
         for (stream_number, writer), last in self.writers.items():
             yield keys.writer(stream_number, writer), _WRITER.pack(last)
         for name, state in self.cursors.items():
-            yield keys.cursor(name), state
+            if state:
+                yield keys.cursor(name), state
         for boot in self.boots.values():
             yield keys.boot(boot.store, boot.id), encode_boot(boot)
         for stream_number, commit in self.throughs.items():
@@ -91,6 +93,9 @@ class Changes:
         """Key of every table entry that goes. Nothing may rest on their absence."""
         for stream_number, writer in self.forgotten:
             yield keys.writer(stream_number, writer)
+        for name, state in self.cursors.items():
+            if not state:
+                yield keys.cursor(name)
         for family in self.gone_families:
             yield keys.family(family.name)
         for segment, generation in self.gone_starts:
@@ -200,7 +205,11 @@ class Catalog:
             of_stream = self.writers.setdefault(stream_number, {})
             of_stream.pop(writer, None)
             of_stream[writer] = last
-        self.cursors.update(changes.cursors)
+        for name, state in changes.cursors.items():
+            if state:
+                self.cursors[name] = state
+            else:
+                self.cursors.pop(name, None)
         self._apply_boots(changes)
         self.mirrors.update(changes.mirrors)
         self.throughs.update(changes.throughs)

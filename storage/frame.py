@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -31,12 +31,15 @@ FRAME_TARGET_BYTES = 512 << 10
 FRAME_EVENTS = 65_536
 
 
-def split(frame: Frame) -> Iterator[Frame]:
+def split(frame: Frame) -> Iterable[Frame]:
     """`frame` cut into frames that fit a block. A single event is never cut."""
-    total = sum(map(len, frame.payloads))
-    if total <= FRAME_TARGET_BYTES and len(frame.payloads) <= FRAME_EVENTS:
-        yield frame
-        return
+    count = len(frame.payloads)
+    if count == 1 or (count <= FRAME_EVENTS and sum(map(len, frame.payloads)) <= FRAME_TARGET_BYTES):
+        return (frame,)
+    return _cut(frame)
+
+
+def _cut(frame: Frame) -> Iterator[Frame]:
     start = size = 0
     for index, payload in enumerate(frame.payloads):
         if index > start and (size + len(payload) > FRAME_TARGET_BYTES or index - start >= FRAME_EVENTS):
@@ -66,11 +69,14 @@ def part(frame: Frame, start: int, stop: int) -> Frame:
 
 def encode_headers(headers: Headers) -> bytes:
     """Name and value of each header, each behind its length (u16, u32)."""
-    pieces = []
-    for name, value in headers:
-        encoded = name.encode()
-        pieces += [_U16.pack(len(encoded)), encoded, _U32.pack(len(value)), value]
-    return b"".join(pieces)
+    if len(headers) == 1:
+        return _header(*headers[0])
+    return b"".join([_header(name, value) for name, value in headers])
+
+
+def _header(name: str, value: bytes) -> bytes:
+    encoded = name.encode()
+    return b"%b%b%b%b" % (_U16.pack(len(encoded)), encoded, _U32.pack(len(value)), value)
 
 
 def decode_headers(raw: bytes) -> Headers:
@@ -85,8 +91,17 @@ def decode_headers(raw: bytes) -> Headers:
 
 
 def encode(frame: Frame, writer_place: int) -> bytes:
-    """`frame`, which has its capture time, as bytes. `writer_place` counts from 1 (0: no writer)."""
-    payloads = frame.payloads
+    """`frame` as it is, as bytes. `writer_place` counts from 1 (0: no writer)."""
+    return encode_run(frame, frame.payloads, frame.captured_ns or 0, frame.times_ns, writer_place)
+
+
+def encode_run(
+    frame: Frame, payloads: Sequence[bytes], captured: int, times_ns: Sequence[int] | None, writer_place: int
+) -> bytes:
+    """`payloads` and their capture times as bytes, under all else that `frame` says.
+
+    `captured` is when all of them were captured, where there are no `times_ns`.
+    """
     count = len(payloads)
     flags = _KEY_FRAME if frame.key_frame else 0
     lengths = b""
@@ -98,13 +113,12 @@ def encode(frame: Frame, writer_place: int) -> bytes:
             flags |= _UNIFORM
             sizes = sizes[:1]
         lengths = _big_endian(sizes)
-    captured = frame.captured_ns or 0
     times = b""
-    if frame.times_ns is not None:
-        captured = frame.times_ns[0]
+    if times_ns is not None:
+        captured = times_ns[0]
         if count > 1:
             flags |= _TIMED
-            times = _big_endian(array("q", [time - captured for time in frame.times_ns]))
+            times = _big_endian(array("q", [time - captured for time in times_ns]))
     key = frame.routing_key.encode()
     content_type = frame.content_type.encode()
     headers = encode_headers(frame.headers)
@@ -202,8 +216,9 @@ def check_frame(frame: Frame, max_event_bytes: int = MAX_EVENT_BYTES) -> int:
     """The payload bytes of a frame. Raises TooLargeError, StorageError."""
     if len(frame.routing_key) * 4 > MAX_KEY_BYTES and len(frame.routing_key.encode()) > MAX_KEY_BYTES:
         raise TooLargeError(f"a routing key of {len(frame.routing_key.encode())} bytes: at most {MAX_KEY_BYTES}")
-    largest = max(map(len, frame.payloads), default=0)
-    if largest > max_event_bytes:
+    payloads = frame.payloads
+    size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+    if size > max_event_bytes and (largest := max(map(len, payloads))) > max_event_bytes:
         raise TooLargeError(f"an event of {largest} bytes: at most {max_event_bytes}")
     if frame.times_ns is not None and len(frame.times_ns) != len(frame.payloads):
         raise StorageError(f"{len(frame.times_ns)} capture times for {len(frame.payloads)} events")
@@ -215,4 +230,6 @@ def check_frame(frame: Frame, max_event_bytes: int = MAX_EVENT_BYTES) -> int:
         or (frame.writer is not None and len(frame.writer) > 255)
     ):
         raise TooLargeError("content type and writer id: at most 255 characters; headers: at most 255 of them")
-    return sum(map(len, frame.payloads)) + sum(len(value) for _, value in frame.headers)
+    for _, value in frame.headers:
+        size += len(value)
+    return size

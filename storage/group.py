@@ -211,10 +211,14 @@ class Group:
             plan.frames.append(self._plan(append, stream, plan))
         positions: list[Position | None] = []
         stored = 0
+        builder: SegmentBuilder | None = None
+        of: SegmentLayout | None = None
         for frames in plan.frames:
             first: Position | None = None
+            builder = None
             for stream, layout, frame in frames:
-                builder = self.builder(stream, layout)
+                if builder is None or layout is not of:
+                    builder, of = self.builder(stream, layout), layout
                 for piece in split(frame):
                     offset, index = builder.add(piece)
                     first = first or Position(layout.segment, layout.epoch, offset, index)

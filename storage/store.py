@@ -78,7 +78,6 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         self.reader_groups = Groups(self)
         self.reader_group = self.reader_groups.get
         self.store_id = store_id
-        self.recovery = (*(directory.mended if directory else ()), *opened.salvaged.told)
         self.salvaged = opened.salvaged
         self.scrub = Scrubber(kv, opened.catalog, opened.committer, opened.salvaged).step
 
@@ -223,6 +222,8 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
     ) -> Ticket:
         """Queue one all-or-nothing group: appends, cursors and changes of tables, in one commit, or none of it.
 
+        An empty cursor is removed; after damage to the engine it may be there again, as it was before.
+
         Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), StoreFullError (the
         stream is at its own limit), TooLargeError, UnknownStreamError, StoreFailedError, StoreClosedError. The ticket
         may raise WriterNumberGapError, ConditionFailedError. Events that their writer's numbers say are stored are
@@ -287,6 +288,11 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
     def blocked(self) -> str | None:
         """Why commits can't proceed now (disk full, engine stalled, failed), None where they do."""
         return self._committer.blocked
+
+    @property
+    def recovery(self) -> tuple[str, ...]:
+        """What opening found damaged and mended, and what a scrub has found since, in words."""
+        return (*(self._directory.mended if self._directory else ()), *self.salvaged.told)
 
     @property
     def failed(self) -> StorageError | None:

@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from drivers.contract import DeviceLostError, DriverConfigError, config
+from drivers.topics import is_filter
 from storage.model import MAX_EVENT_BYTES
 from storage.units import Duration, Size
 
@@ -101,7 +102,7 @@ def check(config: MqttConfig, source: str) -> None:
         raise DriverConfigError(
             f'source {source}: topics is empty: name what to subscribe, such as ["site/+/telemetry"]'
         )
-    wrong = next((topic for topic in config.topics if not _is_filter(topic)), None)
+    wrong = next((topic for topic in config.topics if not is_filter(topic)), None)
     if wrong is not None:
         raise DriverConfigError(
             f"source {source}: {wrong!r} is no topic filter: + stands for one whole word, # for the rest, at the end"
@@ -114,10 +115,3 @@ def check(config: MqttConfig, source: str) -> None:
         raise DriverConfigError(f"source {source}: keepalive = {config.keepalive}: use 5s to 18h")
     if bool(config.certificate) != bool(config.certificate_key):
         raise DriverConfigError(f"source {source}: certificate and certificate_key belong together: give both or none")
-
-
-def _is_filter(topic: str) -> bool:
-    """A topic filter (MQTT 3.1.1, 4.7.1)."""
-    words = topic.split("/")
-    whole = all(word in ("+", "#") or not set(word) & set("+#") for word in words)
-    return whole and "#" not in words[:-1] and "\0" not in topic and len(topic.encode()) <= 65_535

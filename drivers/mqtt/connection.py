@@ -22,6 +22,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from drivers.contract import DeviceLostError
 from drivers.mqtt.config import Broker, MqttConfig
+from drivers.waking import Waker
 
 CONNECT_TIMEOUT_S = 5.0
 MESSAGES_PER_READ = 1_000
@@ -48,7 +49,8 @@ class Incoming:
 class Connection:
     """Used from one thread. After a DeviceLostError it is only good for `close`."""
 
-    def __init__(self, config: MqttConfig, broker: Broker, client_id: str) -> None:
+    def __init__(self, config: MqttConfig, broker: Broker, client_id: str, waker: Waker) -> None:
+        """`waker` ends a wait in `exchange`."""
         self._config = config
         self._broker = broker
         self._is_v5 = config.protocol == "5"
@@ -61,13 +63,13 @@ class Connection:
             manual_ack=True,
         )
         self._client_id = client_id
+        self._waker = waker
         self._incoming: list[Incoming] = []
         self._incoming_bytes = 0
         self._packets = 0
         self._connected = False
         self._refused: ReasonCode | None = None
         self._lost: ReasonCode | None = None
-        self._corked = False
         self.session_present = False
         self.granted: dict[int, list[ReasonCode]] = {}
         """SUBACKs that came, by packet id."""
@@ -110,18 +112,29 @@ class Connection:
         self.write()
         ready = self._pending(sock) if read else False
         if not ready:
-            readers = [sock] if read else []
-            writers = [sock] if self._client.want_write() else []
-            try:
-                readable, writable, _ = select.select(readers, writers, [], timeout_s)
-            except (OSError, ValueError) as error:
-                raise self._lost_error(str(error)) from error
-            ready = bool(readable)
-            if writable:
+            happened = self._wait(sock.fileno(), read, timeout_s)
+            ready = read and bool(happened & ~select.POLLOUT)
+            if happened & ~select.POLLIN:
                 self.write()
         if ready:
             self._read(min(max_messages, MESSAGES_PER_READ))
         self._check(self._client.loop_misc())
+
+    def _wait(self, descriptor: int, read: bool, timeout_s: float) -> int:
+        """What the socket is ready for, or 0."""
+        # select() takes no descriptor above 1,023, and this process may have as many connections.
+        waiting = select.poll()
+        writes = select.POLLOUT if self._client.want_write() else 0
+        waiting.register(self._waker, select.POLLIN)
+        try:
+            if read or writes:
+                waiting.register(descriptor, (select.POLLIN if read else 0) | writes)
+            ready = dict(waiting.poll(timeout_s * 1000))
+        except (OSError, ValueError) as error:
+            raise self._lost_error(str(error)) from error
+        if self._waker.fileno() in ready:
+            self._waker.drain()
+        return ready.get(descriptor, 0)
 
     def take_incoming(self) -> list[Incoming]:
         """The messages read since the last call, in order."""

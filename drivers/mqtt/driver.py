@@ -13,7 +13,8 @@ from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, Sour
 from drivers.mqtt.config import MqttConfig, check, parse_broker, read_password
 from drivers.mqtt.connection import Connection, Incoming
 from drivers.mqtt.redelivery import DIGEST_BYTES, Redelivery, SessionState, Verdict
-from drivers.mqtt.template import Router
+from drivers.template import Router
+from drivers.waking import Waker
 from storage.clock import Clock
 from storage.model import Append, Frame, Headers
 
@@ -54,6 +55,7 @@ class MqttDriver:
         self._router = Router(settings.stream, settings.key or settings.name, settings.name)
         self._client_id = config.client_id or f"edge-{settings.node}-{settings.name}"
         self._connection: Connection | None = None
+        self._waker = Waker()
         self._redelivery = Redelivery()
         self._session = f"{self._broker.host}:{self._broker.port}/{self._client_id}"
         self._topics: tuple[str, ...] = ()
@@ -78,7 +80,7 @@ class MqttDriver:
         config = self._config
         before = SessionState(self._session) if state is None else SessionState.from_bytes(state)
         password = read_password(config.password_file, self._settings.name) if config.password_file else None
-        connection = self._connection = Connection(config, self._broker, self._client_id)
+        connection = self._connection = Connection(config, self._broker, self._client_id, self._waker)
         try:
             connection.open(password, self._now_s)
         except DeviceLostError as error:
@@ -106,9 +108,13 @@ class MqttDriver:
         receipt.ready = True
         self._write_acknowledgements(self._opened())
 
+    def interrupt(self) -> None:
+        self._waker.wake()
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+        self._waker.close()
 
     # Subscribing
 

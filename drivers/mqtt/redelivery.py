@@ -6,8 +6,8 @@ import json
 import struct
 import sys
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self
 
@@ -34,14 +34,14 @@ class SessionState:
 
     session: str
     topics: tuple[str, ...] = ()
-    candidates: tuple[tuple[int, bytes], ...] = ()
+    candidates: Mapping[int, bytes] = field(default_factory=dict)
+    """There may be tens of thousands, in each commit: nothing is done for one of them alone."""
 
     def to_bytes(self) -> bytes:
         described = json.dumps({"session": self.session, "topics": self.topics}).encode()
-        packet_ids = _big_endian(array("H", [packet_id for packet_id, _ in self.candidates]))
-        digests = [digest for _, digest in self.candidates]
-        head = _HEAD.pack(_FORMAT, len(described), len(digests))
-        return b"".join([head, described, packet_ids.tobytes(), *digests])
+        packet_ids = _big_endian(array("H", self.candidates.keys()))
+        head = _HEAD.pack(_FORMAT, len(described), len(packet_ids))
+        return b"".join([head, described, packet_ids.tobytes(), *self.candidates.values()])
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
@@ -56,7 +56,7 @@ class SessionState:
             packet_ids = _big_endian(array("H", raw[start:digests_at]))
             digests = [raw[at : at + DIGEST_BYTES] for at in range(digests_at, len(raw), DIGEST_BYTES)]
             return cls(
-                str(described["session"]), tuple(described["topics"]), tuple(zip(packet_ids, digests, strict=True))
+                str(described["session"]), tuple(described["topics"]), dict(zip(packet_ids, digests, strict=True))
             )
         except (struct.error, ValueError, KeyError, TypeError) as error:
             raise DriverError(
@@ -75,9 +75,9 @@ def _big_endian(values: array[int]) -> array[int]:
 class Redelivery:
     """One connection's view of packet ids: each is under way, acknowledged, or left from an earlier connection."""
 
-    def __init__(self, candidates: Iterable[tuple[int, bytes]] = ()) -> None:
+    def __init__(self, candidates: Mapping[int, bytes] | None = None) -> None:
         """`candidates` are those committed by earlier connections of the same session; none in a new session."""
-        self._earlier = dict(candidates)
+        self._earlier = dict(candidates or {})
         self._under_way: dict[int, bytes] = {}
         self._acknowledged: dict[int, bytes] = {}
         self._asked: set[int] | None = None
@@ -130,9 +130,9 @@ class Redelivery:
     def left_from_earlier(self) -> int:
         return len(self._earlier)
 
-    def candidates(self) -> tuple[tuple[int, bytes], ...]:
+    def candidates(self) -> dict[int, bytes]:
         """What would be candidates after a crash once all that was received so far is on disk."""
-        return tuple((self._earlier | self._acknowledged | self._under_way).items())
+        return self._earlier | self._acknowledged | self._under_way
 
     def _forget(self, packet_id: int) -> None:
         self._earlier.pop(packet_id, None)

@@ -6,10 +6,10 @@ import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from drivers.addresses import host_and_port, is_loopback
 from edge.config.files import Table
 from edge.config.model import Hub, Upstream
 from edge.config.tables import HubTable, UpstreamTable
-from edge.places import host_and_port, is_loopback
 
 MIN_TOKEN_CHARACTERS = 16
 MAX_SECRET_BYTES = 1 << 20

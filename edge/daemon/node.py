@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+from drivers.addresses import host_and_port
 from drivers.contract import Driver
 from drivers.registry import driver_class
 from drivers.source import Source
@@ -20,6 +21,7 @@ from edge.config.model import Config, Hub, SourceConfig, Upstream
 from edge.daemon.committer import Committer
 from edge.daemon.keeping import confirmed
 from edge.daemon.scaling import LoadScaling
+from edge.daemon.scrubbing import ScrubWorker
 from edge.daemon.settings import take_over
 from edge.daemon.snapshots import source_snapshot, store_snapshot, stream_snapshot, uplink_snapshot
 from edge.daemon.upstreams import check_same_upstreams
@@ -29,7 +31,6 @@ from edge.http.hub import hub_application
 from edge.http.local import local_application
 from edge.http.seam import CheckResult, Finding
 from edge.http.server import Server, TcpSite, UnixSite, check_certificate
-from edge.places import host_and_port
 from edge.snapshot import NodeSnapshot, StreamSnapshot
 from storage.clock import Clock
 from storage.model import StreamConfig
@@ -76,6 +77,7 @@ class Node:
         self._uplinks = {upstream.name: self._uplink_worker(upstream) for upstream in config.upstreams}
         self._intake = Intake()
         self._scaling = LoadScaling(self.store, clock)
+        self._scrub = ScrubWorker(self.store)
         self._checks = 0
         self._server = Server(
             UnixSite(local_application(self), config.node.socket),
@@ -92,13 +94,13 @@ class Node:
             _log.warning("%s", line)
         self.committer.start()
         self._server.start()
-        for worker in (*self._sources.values(), *self._uplinks.values()):
+        for worker in (*self._sources.values(), *self._uplinks.values(), self._scrub):
             worker.start()
         take_over(self.store, self._streams)
 
     def stop(self) -> None:
         """Stop every thread, make durable what waits, close the store."""
-        _end([*self._sources.values(), *self._uplinks.values()])
+        _end([*self._sources.values(), *self._uplinks.values(), self._scrub])
         self._server.stop()
         self.committer.stop()
         self.store.close()

@@ -17,7 +17,7 @@ is `{"error": "…"}` with the text for a person. Whoever may open the socket (m
     POST /v1/transactions/ID/ping                its lease begins anew, as with an append
     POST /v1/transactions/ID/commit              {"cursors_base64": {name: value}} or nothing; as a write, and "state"
     POST /v1/transactions/ID/abort               {"id", "state"}
-    GET  /v1/cursors/NAME                        {"value_base64"}: what a commit kept under that name, or null
+    GET  /v1/cursors/NAME                        {"value_base64"}: what a commit kept under that name, or null; "" removes
     GET  /v1/writers?stream=&writer=             {"last": the newest durable event number, or null}
     GET  /v1/sources, /v1/uplinks                {"sources": [SourceSnapshot]}, {"uplinks": [UplinkSnapshot]}
     POST /v1/sources/NAME/{pause,resume,restart}

@@ -5,6 +5,7 @@
     growth      the same with 1 to 1,000 streams, and 0.1 to 10 GB stored: time, memory, opening (EDGE_BENCH_GROWTH_GB)
     limit       a disk limit of 256 MB under 5 GB, at full speed and at a camera's (EDGE_BENCH_LIMIT_GB)
     mqtt        QoS 1 messages through mosquitto to durable in a real gateway, beside paho alone
+    listener    QoS 1 publishers straight to a gateway, beside mosquitto (from memory) and NATS (fsynced); idle and sick clients
     drain       a backlog to a hub over loopback
     memory      resident memory of a gateway at rest, and its peak in the runs above
 

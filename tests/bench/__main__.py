@@ -6,16 +6,17 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import append, bulk, drain, growth, limit, memory, mqtt
+from tests.bench import append, bulk, drain, growth, limit, listener, memory, mqtt
 from tests.bench.figures import Printed
 
-BENCHES: dict[str, Callable[[Path], Sequence[Printed]]] = {
+BENCHES: dict[str, Callable[[Path], Iterable[Printed]]] = {
     "append": append.figures,
     "bulk": bulk.figures,
     "mqtt": mqtt.figures,
+    "listener": listener.figures,
     "drain": drain.figures,
     "memory": memory.figures,
     "growth": growth.figures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 
 import pytest
@@ -38,7 +39,7 @@ class BrokerAndGateway(RuleBasedStateMachine):
         self.uncommitted: list[tuple[int, int]] = []  # (packet id, serial) in the order of arrival
         self.unacknowledged: list[int] = []
         self.stored: list[int] = []
-        self.disk: tuple[tuple[int, bytes], ...] = ()
+        self.disk: Mapping[int, bytes] = {}
         self.redelivery = Redelivery()
 
     @rule(payload=st.integers(0, 2))
@@ -55,9 +56,8 @@ class BrokerAndGateway(RuleBasedStateMachine):
 
     def ambiguous(self) -> bool:
         """A message not on disk is equal to a candidate that has its packet id: exception 3."""
-        candidates = dict(self.disk)
         return any(
-            serial not in self.stored and candidates.get(packet_id) == digest_of(payload)
+            serial not in self.stored and self.disk.get(packet_id) == digest_of(payload)
             for packet_id, (serial, payload) in self.held.items()
         )
 
@@ -166,11 +166,11 @@ def test_the_same_message_twice_on_one_connection_is_acknowledged_once() -> None
 
 
 def test_without_dup_an_equal_message_under_the_same_id_is_new() -> None:
-    assert Redelivery([(1, digest_of(1))]).received(1, False, digest_of(1)) is Verdict.NEW
+    assert Redelivery({1: digest_of(1)}).received(1, False, digest_of(1)) is Verdict.NEW
 
 
 def test_with_dup_another_message_under_the_same_id_is_new() -> None:
-    assert Redelivery([(1, digest_of(1))]).received(1, True, digest_of(2)) is Verdict.NEW
+    assert Redelivery({1: digest_of(1)}).received(1, True, digest_of(2)) is Verdict.NEW
 
 
 def test_a_proof_covers_what_was_acknowledged_before_it_was_asked_for() -> None:
@@ -182,21 +182,21 @@ def test_a_proof_covers_what_was_acknowledged_before_it_was_asked_for() -> None:
     redelivery.acknowledged([3])
     redelivery.received(2, False, digest_of(9))
     assert redelivery.answered()
-    assert redelivery.candidates() == ((3, digest_of(3)), (2, digest_of(9)))
+    assert redelivery.candidates() == {3: digest_of(3), 2: digest_of(9)}
 
 
 def test_candidates_of_an_earlier_connection_wait_for_the_resending() -> None:
-    redelivery = Redelivery([(1, digest_of(1))])
+    redelivery = Redelivery({1: digest_of(1)})
     redelivery.ask(resent=False)
     redelivery.answered()
-    assert redelivery.candidates() == ((1, digest_of(1)),)
+    assert redelivery.candidates() == {1: digest_of(1)}
     redelivery.ask(resent=True)
     redelivery.answered()
-    assert redelivery.candidates() == ()
+    assert redelivery.candidates() == {}
 
 
 def test_the_state_survives_being_stored() -> None:
-    state = SessionState(SESSION, ("site/+/ä", "b"), ((1, digest_of(1)), (65_535, b"\xff" * 4)))
+    state = SessionState(SESSION, ("site/+/ä", "b"), {1: digest_of(1), 65_535: b"\xff" * 4})
     assert SessionState.from_bytes(state.to_bytes()) == state
 
 

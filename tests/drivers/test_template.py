@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drivers.mqtt.template import Router
+from drivers.template import Router
 
 
 @pytest.mark.parametrize(

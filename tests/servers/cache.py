@@ -29,7 +29,7 @@ def debian_package(name: str, program: str) -> tuple[Path, dict[str, str]]:
     Fetched by apt into the cache, with package lists of its own, when it is not there. Raises ServerMissingError.
     """
     root = cache_dir() / name
-    with _locked(root):
+    with locked(root):
         if not (root / program).exists():
             _fetch(name, root)
     libraries = sorted({str(found.parent) for found in root.rglob("*.so*")})
@@ -84,7 +84,7 @@ def _run(command: Sequence[str]) -> None:
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> Iterator[None]:
     """One test process fetches, the others wait for it."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with root.with_name(f"{root.name}.lock").open("w") as lock:

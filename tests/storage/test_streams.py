@@ -96,6 +96,16 @@ def test_a_cursor_moves_with_its_data(reopen: Reopen) -> None:
     assert store.cursor("nobody") is None
 
 
+def test_an_empty_cursor_is_removed(reopen: Reopen) -> None:
+    store = reopen()
+    store.submit((), {"kept": b"1", "gone": b"2", "again": b"3"}).result()
+    store.submit((), {"gone": b"", "again": b"", "never there": b""}).result()
+    assert store.cursors() == {"kept": b"1"}
+    store.submit((), {"again": b"4"}).result()
+    store = reopen()
+    assert store.cursors() == {"kept": b"1", "again": b"4"}
+
+
 def test_a_follower_sees_what_is_appended_while_it_waits(store: SegmentStore) -> None:
     store.create_stream("s")
     seen: list[bytes] = []

@@ -32,7 +32,7 @@ def answer_early() -> None:
 
 
 def forget_candidates() -> None:
-    Redelivery.candidates = lambda redelivery: ()  # type: ignore[method-assign, assignment]
+    Redelivery.candidates = lambda redelivery: {}  # type: ignore[method-assign, assignment]
 
 
 def suspect_equals() -> None:

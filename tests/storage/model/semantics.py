@@ -31,29 +31,24 @@ from storage.errors import (
     WriterNumberGapError,
 )
 from storage.model import KeyRange, TransactionState, key_point
+from tests.storage.model.submissions import (
+    Abort,
+    Append,
+    Appends,
+    Begin,
+    Commit,
+    Create,
+    Place,
+    Places,
+    Put,
+    Said,
+    Scale,
+    Seal,
+    Submission,
+    Truncate,
+)
 
 OPEN, COMMITTED, ABORTED = TransactionState.OPEN, TransactionState.COMMITTED, TransactionState.ABORTED
-
-
-class Said(NamedTuple):
-    """An event as it was appended. `time_ns` is when, since 1970."""
-
-    key: str
-    payload: bytes
-    time_ns: int
-    writer: str | None = None
-    number: int | None = None
-
-
-class Place(NamedTuple):
-    """An event's place: the segment's number, and which event of that segment it is. The same for ever."""
-
-    segment: int
-    ordinal: int
-
-
-Places = Mapping[int, int]
-"""Where a reader stands: of each segment the index of the event that it is handed next; not named: of the first."""
 
 
 @dataclass
@@ -170,67 +165,6 @@ class Stream:
         return sum(segment.start for segment in self.segments) - before
 
 
-# what is submitted
-
-
-class Append(NamedTuple):
-    """Events for one stream, under one writer or none, and the length that the segment of the first is to have."""
-
-    stream: str
-    said: Sequence[Said]
-    expected: int | None = None
-
-
-class Appends(NamedTuple):
-    """Appends to one stream or several, and cursors that move with them."""
-
-    appends: Sequence[Append]
-    cursors: Mapping[str, bytes] = {}
-
-
-class Create(NamedTuple):
-    stream: str
-
-
-class Scale(NamedTuple):
-    stream: str
-    sealed: Sequence[int]
-    ranges: Sequence[KeyRange]
-
-
-class Seal(NamedTuple):
-    stream: str
-
-
-class Truncate(NamedTuple):
-    stream: str
-    places: Places
-
-
-class Begin(NamedTuple):
-    transaction: UUID
-    streams: Sequence[str]
-
-
-class Put(NamedTuple):
-    """Appends into a transaction."""
-
-    transaction: UUID
-    appends: Sequence[Append]
-
-
-class Commit(NamedTuple):
-    transaction: UUID
-    cursors: Mapping[str, bytes] = {}
-
-
-class Abort(NamedTuple):
-    transaction: UUID
-
-
-Submission = Appends | Create | Scale | Seal | Truncate | Begin | Put | Commit | Abort
-
-
 class Done(NamedTuple):
     """What a submission came to: of each append where its first stored event stands, None where all of it was there."""
 
@@ -301,7 +235,7 @@ class Model:
                 self.streams[name].give_up(places)
             case Appends(appends, cursors):
                 done = [self._append(append, commit) for append in appends]
-                self.cursors.update(cursors)
+                self._move(cursors)
                 firsts = tuple(first for each in done for first in each.first)
                 return Done(firsts, sum(each.stored for each in done), sum(each.duplicates for each in done))
             case Begin(key, names):
@@ -376,6 +310,11 @@ class Model:
             stored += 1
         return Done((None,) * len(appends), stored, count - stored)
 
+    def _move(self, cursors: Mapping[str, bytes]) -> None:
+        """An empty cursor is none."""
+        moved = {**self.cursors, **cursors}
+        self.cursors = {name: state for name, state in moved.items() if state}
+
     def _commit(self, transaction: Transaction, cursors: Mapping[str, bytes], commit: int) -> Done:
         """All of it, unless the writers' numbers say that all of it is there."""
         if transaction.refused is not None:
@@ -388,7 +327,7 @@ class Model:
         if 0 < repeated < count:
             raise TransactionEndedError("abort it")
         transaction.state = COMMITTED
-        self.cursors.update(cursors)
+        self._move(cursors)
         if repeated:
             return Done((None,) * len(transaction.then), 0, count)
         for (name, writer), (first, last) in transaction.numbers.items():

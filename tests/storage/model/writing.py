@@ -10,7 +10,8 @@ from hypothesis.stateful import rule
 from storage import KeyRange, SegmentId
 from storage.errors import StorageError, StoreFullError
 from tests.storage.model.bench import STREAMS, WRITERS, Bench, survives
-from tests.storage.model.semantics import Append, Appends, Model, Said, Scale, Seal, Segment, Truncate
+from tests.storage.model.semantics import Model, Segment
+from tests.storage.model.submissions import Append, Appends, Said, Scale, Seal, Truncate
 
 KEYS = [f"pump-{number}" for number in range(8)]
 MOST_SEGMENTS = 40
@@ -31,7 +32,9 @@ class Writing(Bench):
         if cursor:
             self.cursor += 1
         try:
-            self.submit(Appends(appends, {"cursor": b"%d" % self.cursor} if cursor else {}))
+            # Every fourth is removed.
+            state = b"%d" % self.cursor if self.cursor % 4 else b""
+            self.submit(Appends(appends, {"cursor": state} if cursor else {}))
         except StoreFullError:
             names = [STREAMS[append.stream] for append in appends]
             assert any(config.when_full == "block" and config.retention.max_bytes for config in names)

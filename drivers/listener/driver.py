@@ -1,0 +1,320 @@
+"""The listener as a driver: who is let in, what is read of whom, who is answered when it is on disk."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from drivers.addresses import host_and_port
+from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, SourceSettings, new_counters
+from drivers.listener.admission import Admission, Refused
+from drivers.listener.client import Client
+from drivers.listener.config import ListenerConfig, check, tls_context
+from drivers.listener.intake import Answers, Intake
+from drivers.listener.labels import Labels
+from drivers.listener.packets import V5, Connect, Reason, Will
+from drivers.listener.peer import Peer
+from drivers.listener.protocol import Connection, End, Limits
+from drivers.listener.run import Run
+from drivers.listener.sessions import Sessions
+from drivers.listener.sockets import Sockets, listening_socket
+from drivers.template import Router
+from drivers.waking import Waker
+from storage.clock import Clock
+
+MAX_WAITING_BYTES = 32 << 20
+"""Of all clients' messages that are not durable yet. Above it nobody is read, until half of it is durable."""
+SPARE_DESCRIPTORS = 512
+"""Open files that the rest of this process may need."""
+EXPIRE_S = 1.0
+WILL = ("mqtt.will", b"1")
+"""The header of a will."""
+
+_COUNTED: dict[int, str] = {
+    Reason.NOT_AUTHORIZED: "not_allowed",
+    Reason.BAD_USER_OR_PASSWORD: "not_let_in",
+    Reason.SERVER_BUSY: "turned_away",
+    Reason.PACKET_TOO_LARGE: "too_large",
+    Reason.RECEIVE_MAXIMUM_EXCEEDED: "too_many",
+    Reason.KEEP_ALIVE_TIMEOUT: "silent",
+    Reason.SESSION_TAKEN_OVER: "taken_over",
+    Reason.QUOTA_EXCEEDED: "turned_away",
+}
+"""What an end of a connection is counted as, by its reason code; any other as `malformed`."""
+
+_log = logging.getLogger(__name__)
+
+
+class ListenerDriver:
+    """Takes publishers in. See the package docstring."""
+
+    Config = ListenerConfig
+    shape: ClassVar[Shape] = Shape.ACKNOWLEDGED
+    pushback: ClassVar[str] = (
+        "acknowledges nothing and stops reading, client by client; publishers keep what has no answer"
+    )
+    waits_in_poll: ClassVar[bool] = True
+
+    def __init__(self, config: ListenerConfig, settings: SourceSettings, clock: Clock) -> None:
+        check(config, settings.name)
+        self._config = config
+        self._settings = settings
+        self._clock = clock
+        router = Router(settings.stream, settings.key or settings.name, settings.name)
+        self._labels = Labels(router.route, settings.content_type)
+        self._limits = Limits(config.max_packet_bytes, config.max_inflight, int(config.max_keepalive))
+        self._waker = Waker()
+        self._counters = new_counters() | dict.fromkeys((*_COUNTED.values(), "malformed", "repeats"), 0)
+        self._parts: Mapping[str, bytes] = {}
+        self._sockets: Sockets | None = None
+        self._sessions: Sessions | None = None
+        self._admission: Admission | None = None
+        self._intake: Intake | None = None
+        self._undecided: dict[Peer, None] = {}
+        self._clients: dict[Peer, Client] = {}
+        self._by_id: dict[str, Client] = {}
+        self._to_write: dict[Client, None] = {}
+        self._named = 0
+        self._expired_s = 0.0
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        return self._counters if self._sockets is None else self._counters | self._sockets.counters
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens, the port that was chosen where the configuration says 0."""
+        return self._address
+
+    # The contract
+
+    def take_parts(self, parts: Mapping[str, bytes]) -> None:
+        self._parts = parts
+
+    def open(self, state: bytes | None) -> None:
+        config, name = self._config, self._settings.name
+        _allow_descriptors(config.max_connections, name)
+        tls = tls_context(config, name)
+        self._admission = Admission(config, name, self._now_s)
+        self._sessions = Sessions(
+            self._parts, self._now_s(), max_inflight=config.max_inflight, limit=config.max_sessions
+        )
+        self._parts = {}
+        self._intake = Intake(self._sessions, self._counters, self._clock.boot_ns, self._refuse)
+        host, port = host_and_port(config.listen)
+        try:
+            listening = listening_socket(host, port)
+        except OSError as error:
+            raise DeviceLostError(
+                f"source {name}: can't listen at {config.listen} ({error.strerror or error}): is another program there, "
+                "a broker perhaps? Choose another port, or stop it"
+            ) from error
+        address = listening.getsockname()
+        self._address = (str(address[0]), int(address[1]))
+        self._sockets = Sockets(
+            listening,
+            tls,
+            lambda: Connection(self._limits, self._labels),
+            self._waker,
+            self._now_s,
+            max_connections=config.max_connections,
+            source=name,
+        )
+
+    def poll(self, timeout_s: float) -> Delivery | None:
+        intake = self._opened()[1]
+        self._turn(0.0 if intake.ready else timeout_s)
+        if not intake.ready:
+            return None
+        delivery, answers = intake.delivery()
+        if answers is not None:
+            self._answer(answers)
+        return delivery
+
+    def tend(self, timeout_s: float) -> None:
+        self._turn(timeout_s)
+
+    def ack(self, delivery: Delivery) -> None:
+        answers = self._opened()[1].durable(delivery)
+        if answers is None:
+            raise DriverError(f"source {self._settings.name}: an answer out of turn")
+        self._answer(answers)
+
+    def interrupt(self) -> None:
+        self._waker.wake()
+
+    def close(self) -> None:
+        if self._sockets is not None:
+            self._write_answers()
+            self._sockets.close()
+        self._waker.close()
+
+    # One pass
+
+    def _turn(self, timeout_s: float) -> None:
+        """Write what was answered, wait for clients, look at what they have."""
+        sockets, intake = self._opened()
+        self._write_answers()
+        for peer in sockets.wait(self._wait_s(timeout_s)):
+            self._look(peer)
+        self._decide()
+        if intake.waiting_bytes > MAX_WAITING_BYTES:
+            sockets.hold(True)
+        now_s = self._now_s()
+        if self._sessions is not None and now_s - self._expired_s >= EXPIRE_S:
+            self._expired_s = now_s
+            self._sessions.expire(now_s)
+
+    def _wait_s(self, timeout_s: float) -> float:
+        """Not past the next check of a password."""
+        due_s = None if self._admission is None else self._admission.due_in_s
+        return timeout_s if due_s is None else min(timeout_s, due_s)
+
+    def _decide(self) -> None:
+        """Ask again for those whose password was to be checked."""
+        if self._admission is not None and self._admission.step():
+            for peer in list(self._undecided):
+                self._look(peer)
+
+    def _look(self, peer: Peer) -> None:
+        """What a connection has after it was read."""
+        connection = peer.connection
+        client = self._clients.get(peer)
+        if client is None:
+            if connection.connect is not None and connection.ended is None:
+                self._ask(peer, connection.connect)
+        elif connection.received:
+            items, connection.received = connection.received, []
+            self._opened()[1].take(client, items)
+        if peer.lost or connection.ended:
+            self._part(peer)
+
+    # Clients that come and go
+
+    def _ask(self, peer: Peer, asked: Connect) -> None:
+        """A CONNECT: is it let in?"""
+        connection = peer.connection
+        assert self._admission is not None
+        decision = self._admission.decide(asked, peer)
+        if decision is None:
+            self._undecided[peer] = None
+            return
+        if isinstance(decision, Refused):
+            connection.refuse(decision.reason, decision.what)
+            return
+        said: dict[str, int | str] = {}
+        if not asked.client_id:
+            if asked.version != V5 and not asked.clean:
+                connection.refuse(Reason.CLIENT_ID_NOT_VALID, "no client id, and a session that is to be kept")
+                return
+            self._named += 1
+            asked = asked._replace(client_id=f"{self._settings.node}-{self._clock.boot_ns():x}-{self._named}")
+            if asked.version == V5:
+                said["assigned_client_id"] = asked.client_id
+        longest_s = int(self._config.session_expiry)
+        if asked.session_expiry_s > longest_s:
+            asked = asked._replace(session_expiry_s=longest_s)
+            said["session_expiry"] = longest_s
+        earlier = self._by_id.get(asked.client_id)
+        if earlier is not None:
+            earlier.peer.connection.end(Reason.SESSION_TAKEN_OVER, "its client connected anew")
+            self._part(earlier.peer)
+        connection.connect = asked
+        self._undecided.pop(peer, None)
+        client = self._clients[peer] = self._by_id[asked.client_id] = Client(peer, asked, decision, said)
+        self._opened()[1].ask(client)
+
+    def _refuse(self, client: Client, reason: Reason, what: str) -> None:
+        connection = client.peer.connection
+        if connection.accepted:
+            connection.end(reason, what)
+        elif connection.ended is None:
+            connection.refuse(reason, what)
+        self._part(client.peer)
+
+    def _part(self, peer: Peer) -> None:
+        """A connection is over."""
+        sockets, intake = self._opened()
+        connection = peer.connection
+        if sockets.peers.get(peer.fd) is not peer:
+            return
+        if connection.has_output:
+            peer.write(self._now_s())
+        self._undecided.pop(peer, None)
+        client = self._clients.pop(peer, None)
+        if connection.ended is not None and connection.ended.code:
+            self._count(connection.ended, str(client or peer.address))
+        if client is not None:
+            if self._by_id.get(client.asked.client_id) is client:
+                del self._by_id[client.asked.client_id]
+            if connection.will is not None:
+                intake.take(client, [self._will_run(connection.will)])
+            if connection.connect is not None:
+                client.expiry_s = min(connection.connect.session_expiry_s, int(self._config.session_expiry))
+            intake.leave(client)
+        sockets.close_peer(peer)
+
+    def _will_run(self, will: Will) -> Run:
+        """The event that a will becomes."""
+        label = self._labels.make(will.topic, will.properties)
+        label = replace(label, headers=(*label.headers, WILL), retained_headers=(*label.retained_headers, WILL))
+        return Run(label, 0, False, will.retain, [will.payload], [], label.refusal)
+
+    def _count(self, ended: End, who: str) -> None:
+        self._counters[_COUNTED.get(ended.code, "malformed")] += 1
+        _log.info("source %s: %s: %s", self._settings.name, who, ended.what)
+
+    # Answers
+
+    def _answer(self, answers: Answers) -> None:
+        """It is on disk: the answers leave before the next wait."""
+        sockets, intake = self._opened()
+        intake.waiting_bytes -= answers.size_bytes
+        for client, items in answers.items:
+            if self._clients.get(client.peer) is client:
+                client.peer.connection.acknowledge(items)
+                self._to_write[client] = None
+                if client.session is not None:
+                    client.session.answered(max((item.upto for item in items if isinstance(item, Run)), default=0))
+        for client, present in answers.accepts:
+            if self._clients.get(client.peer) is client:
+                client.peer.connection.accept(client.allows, session_present=present, **client.said)
+                self._to_write[client] = None
+        if sockets.held and intake.waiting_bytes <= MAX_WAITING_BYTES // 2:
+            sockets.hold(False)
+
+    def _write_answers(self) -> None:
+        """One write for each client, however many deliveries it was part of."""
+        sockets, _ = self._opened()
+        while self._to_write:
+            to_write, self._to_write = self._to_write, {}
+            for client in to_write:
+                peer = client.peer
+                if self._clients.get(peer) is client:
+                    peer.connection.resume()
+                    sockets.write(peer)
+                    self._look(peer)
+
+    def _opened(self) -> tuple[Sockets, Intake]:
+        assert self._sockets is not None and self._intake is not None, "poll before open"
+        return self._sockets, self._intake
+
+    def _now_s(self) -> float:
+        return self._clock.boot_ns() / 1e9
+
+
+def _allow_descriptors(connections: int, source: str) -> None:
+    """As many open files as the connections need. Raises DeviceLostError where this process may not have them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise DeviceLostError(
+            f"source {source}: max_connections = {connections} needs {wanted} open files, and this process may have {hard}: "
+            "raise its limit (LimitNOFILE= of the service, ulimit -n), or lower max_connections"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

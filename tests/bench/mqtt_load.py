@@ -1,0 +1,315 @@
+"""`python -m tests.bench.mqtt_load PORT …`: many MQTT 3.1.1 publishers at QoS 1 in one process; prints what it saw as JSON.
+
+It has to be faster than what it measures, so it does nothing per message: the packets of a publisher are made before, in
+a ring of consecutive packet ids, what is sent is a slice of it, and PUBACKs are counted by their length (4 bytes each,
+MQTT 3.1.1, 3.4). What the latencies need is kept per slice.
+
+Two ways to send. With a window, each publisher sends on as soon as a PUBACK comes: how much the server takes. With a
+rate, messages are due by the clock and each latency counts from then, so that a server that hesitates can't hide it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from random import Random
+
+from edge.demo.mqtt import packet
+
+TIMEOUT_S = 30.0
+WARM_UP_S = 0.5
+RING_BYTES = 64 << 20
+"""Of all publishers together; a ring is 65,535 packets at most and twice the window at least."""
+TICK_S = 0.001
+READ_BYTES = 1 << 16
+FLOOD_BYTES = 1 << 16
+"""A flooder writes so much at a time, as often as its socket takes it."""
+KEEPALIVE_S = 60
+USER, PASSWORD = b"bench", b"a secret of the bench"
+"""A server that asks nobody is told them too."""
+PUBACK_BYTES = 4
+CONNACK_ACCEPTED = b"\x20\x02"
+PUBLISH_QOS_1 = 0x32
+PINGREQ = b"\xc0\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is sent. `per_s` 0: as fast as the window allows; otherwise all publishers together, whatever the window."""
+
+    publishers: int
+    window: int
+    size_bytes: int
+    duration_s: float = 3.0
+    per_s: float = 0.0
+    flooders: int = 0
+    """More publishers that send without waiting for anything."""
+    deaf: int = 0
+    """More publishers that flood and never read what comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Acknowledged per second and latencies, of the publishers that are neither flooders nor deaf, after the warm-up."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    acknowledged: int
+    """All that were, until the last PUBACK came; of flooders too."""
+    unanswered: int
+    """Still without a PUBACK at the end, of those that read."""
+
+
+class Publisher:
+    """One connection. `times` holds, for each slice sent, its due time and the count of messages it ended at."""
+
+    def __init__(self, address: tuple[str, int], number: int, load: Load, random: Random) -> None:
+        self.socket = connect(address, f"load-{os.getpid()}-{number}")
+        self.sent = self.acknowledged = self.noted = self._loose_bytes = 0
+        self.times: deque[tuple[float, int]] = deque()
+        topic = f"site/{number}/telemetry".encode()
+        head = struct.pack(">H", len(topic)) + topic
+        each = len(packet(PUBLISH_QOS_1, head + bytes(2 + load.size_bytes)))
+        of_all = load.publishers + load.flooders + load.deaf
+        self.ring = min(65_535, max(RING_BYTES // (each * of_all), 2 * load.window, 128))
+        self._each = each
+        text = random.randbytes((load.size_bytes * self.ring + 1) // 2).hex().encode()
+        self._packets = memoryview(
+            b"".join(
+                packet(
+                    PUBLISH_QOS_1,
+                    head + struct.pack(">H", index + 1) + text[index * load.size_bytes : (index + 1) * load.size_bytes],
+                )
+                for index in range(self.ring)
+            )
+        )
+        self._unsent = memoryview(b"")
+
+    def send(self, count: int, due_s: float) -> bool:
+        """Send `count` more, up to the end of the ring. False where the socket did not take all: `flush` then."""
+        start = self.sent % self.ring
+        count = min(count, self.ring - start)
+        self.sent += count
+        self.times.append((due_s, self.sent))
+        self._unsent = self._packets[start * self._each : (start + count) * self._each]
+        return self.flush()
+
+    def flush(self) -> bool:
+        """True when nothing is left to write."""
+        while self._unsent:
+            try:
+                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+            except BlockingIOError:
+                return False
+        return True
+
+    @property
+    def writing(self) -> bool:
+        return bool(self._unsent)
+
+    def read(self) -> None:
+        """Count the PUBACKs that came. Raises ConnectionError where the server closed."""
+        data = self.socket.recv(READ_BYTES)
+        if not data:
+            raise ConnectionError(f"the server closed a connection after {self.acknowledged} of {self.sent} messages")
+        came, self._loose_bytes = divmod(len(data) + self._loose_bytes, PUBACK_BYTES)
+        self.acknowledged += came
+
+
+def connect(address: tuple[str, int], name: str) -> socket.socket:
+    """A clean session. Raises ConnectionError where it is refused."""
+    made = socket.create_connection(address, TIMEOUT_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    texts = (name.encode(), USER, PASSWORD)
+    body = b"\x00\x04MQTT\x04\xc2" + struct.pack(">H", KEEPALIVE_S)
+    made.sendall(packet(0x10, body + b"".join(struct.pack(">H", len(text)) + text for text in texts)))
+    answer = made.recv(4)
+    if answer[:2] != CONNACK_ACCEPTED or answer[3:] != b"\x00":
+        raise ConnectionError(f"no connection was granted: {answer.hex(' ')}")
+    made.setblocking(False)
+    return made
+
+
+class Generator:
+    """Publishers in one epoll loop."""
+
+    def __init__(self, address: tuple[str, int], load: Load) -> None:
+        self._load = load
+        random = Random(1)
+        measured, flooders = load.publishers, load.publishers + load.flooders
+        made = [Publisher(address, number, load, random) for number in range(flooders + load.deaf)]
+        self._measured = made[:measured]
+        self._floods = made[measured:]
+        self._reading = made[:flooders]
+        self._deaf = set(made[flooders:])
+        self._poll = select.epoll()
+        self._of = {one.socket.fileno(): one for one in made}
+        self._timed = {one.socket.fileno() for one in self._measured}
+        for one in self._reading:
+            self._poll.register(one.socket.fileno(), select.EPOLLIN)
+        self._latencies: list[tuple[float, int]] = []
+        self._counts_from_s = 0.0
+
+    def run(self) -> Seen:
+        """Send for the warm-up and `duration_s`, then wait for what is unanswered."""
+        begun_s = time.perf_counter()
+        self._counts_from_s = begun_s + WARM_UP_S
+        end_s = self._counts_from_s + self._load.duration_s
+        if self._load.per_s:
+            self._paced(begun_s, end_s)
+        else:
+            for publisher in self._measured:
+                self._fill(publisher, begun_s)
+            while time.perf_counter() < end_s:
+                self._turn(0.1, refill=True)
+        counted = sum(count for _, count in self._latencies)
+        measured_s = time.perf_counter() - self._counts_from_s
+        until_s = time.perf_counter() + TIMEOUT_S
+        while self._unanswered() and time.perf_counter() < until_s:
+            self._turn(0.1, refill=False)
+        self._latencies.sort()
+        return Seen(
+            counted / measured_s,
+            self._percentile_ms(0.5),
+            self._percentile_ms(0.99),
+            sum(one.acknowledged for one in self._reading),
+            self._unanswered(),
+        )
+
+    def _paced(self, begun_s: float, end_s: float) -> None:
+        """Every tick sends what became due in it, publisher after publisher, as few slices as that takes."""
+        publishers, per_s = self._measured, self._load.per_s
+        given = turn = 0
+        while (now_s := time.perf_counter()) < end_s:
+            due = int((now_s - begun_s) * per_s) - given
+            each = -(-due // len(publishers))
+            while due > 0:
+                publisher = publishers[turn % len(publishers)]
+                turn += 1
+                room = publisher.ring - (publisher.sent - publisher.acknowledged)
+                count = min(each, due)
+                if room >= count and not publisher.writing:
+                    before = publisher.sent
+                    if not publisher.send(count, begun_s + given / per_s):
+                        self._watch_writing(publisher)
+                    count = publisher.sent - before
+                    given += count
+                due -= count
+            self._flood()
+            self._turn(0.0, refill=False)
+            if not self._floods:
+                self._turn(max(0.0, TICK_S - (time.perf_counter() - now_s)), refill=False)
+
+    def _flood(self) -> None:
+        count = max(1, FLOOD_BYTES // self._load.size_bytes)
+        for one in self._floods:
+            one.times.clear()
+            if one.flush() and (one in self._deaf or one.sent + count - one.acknowledged <= one.ring):
+                one.send(count, 0.0)
+
+    def _turn(self, timeout_s: float, *, refill: bool) -> None:
+        """What is to be read and written now."""
+        for number, events in self._poll.poll(timeout_s):
+            publisher = self._of[number]
+            if events & select.EPOLLOUT and publisher.flush():
+                self._poll.modify(number, select.EPOLLIN)
+            if events & ~select.EPOLLOUT:
+                publisher.read()
+                if number in self._timed:
+                    now_s = time.perf_counter()
+                    self._note(publisher, now_s)
+                    if refill and not publisher.writing:
+                        self._fill(publisher, now_s)
+
+    def _fill(self, publisher: Publisher, now_s: float) -> None:
+        room = self._load.window - (publisher.sent - publisher.acknowledged)
+        if room > 0 and not publisher.send(room, now_s):
+            self._watch_writing(publisher)
+
+    def _watch_writing(self, publisher: Publisher) -> None:
+        self._poll.modify(publisher.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _note(self, publisher: Publisher, now_s: float) -> None:
+        """The latencies of what has been acknowledged since, slice by slice."""
+        counts = now_s >= self._counts_from_s
+        while publisher.noted < publisher.acknowledged:
+            due_s, ends_at = publisher.times[0]
+            upto = min(ends_at, publisher.acknowledged)
+            if counts:
+                self._latencies.append((now_s - due_s, upto - publisher.noted))
+            publisher.noted = upto
+            if upto == ends_at:
+                publisher.times.popleft()
+
+    def _unanswered(self) -> int:
+        return sum(one.sent - one.acknowledged for one in self._reading)
+
+    def _percentile_ms(self, share: float) -> float:
+        """Of the sorted latencies."""
+        left = share * sum(count for _, count in self._latencies)
+        for latency_s, count in self._latencies:
+            left -= count
+            if left <= 0:
+                return latency_s * 1e3
+        return 0.0
+
+
+def idle(address: tuple[str, int], count: int, ping_every_s: float) -> None:
+    """Hold `count` connections that only ping, until standard input closes. Prints a line when all are there."""
+    sockets = [connect(address, f"idle-{number}") for number in range(count)]
+    print(json.dumps({"connected": len(sockets)}), flush=True)
+    turn = 0
+    while not select.select([sys.stdin], [], [], ping_every_s / count)[0]:
+        one = sockets[turn % count]
+        turn += 1
+        one.send(PINGREQ)
+        try:
+            one.recv(READ_BYTES)  # the answer to the ping before
+        except BlockingIOError:
+            continue
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.mqtt_load")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--core", type=int, help="run on this core alone")
+    parser.add_argument("--publishers", type=int, default=1)
+    parser.add_argument("--window", type=int, default=20)
+    parser.add_argument("--size-bytes", type=int, default=100)
+    parser.add_argument("--duration-s", type=float, default=3.0)
+    parser.add_argument("--per-s", type=float, default=0.0)
+    parser.add_argument("--flooders", type=int, default=0)
+    parser.add_argument("--deaf", type=int, default=0)
+    parser.add_argument("--idle", type=int, default=0, help="connect so many and only ping, until standard input ends")
+    given = parser.parse_args(arguments)
+    address = ("127.0.0.1", given.port)
+    if given.core is not None:
+        os.sched_setaffinity(0, {given.core})
+    if given.idle:
+        idle(address, given.idle, KEEPALIVE_S / 2)
+        return 0
+    load = Load(
+        given.publishers,
+        given.window,
+        given.size_bytes,
+        given.duration_s,
+        given.per_s,
+        given.flooders,
+        given.deaf,
+    )
+    print(json.dumps(asdict(Generator(address, load).run())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
