@@ -26,6 +26,7 @@ def test_kills_cost_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("which", "sites", "found"),
     [
