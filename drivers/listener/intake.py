@@ -15,7 +15,7 @@ from drivers.listener.packets import Reason
 from drivers.listener.protocol import size_bytes
 from drivers.listener.run import Items, Run
 from drivers.listener.session import SessionError
-from drivers.listener.sessions import Sessions
+from drivers.listener.sessions import CLIENTS_PER_LOOK, Sessions
 from storage.model import Append, Frame
 
 GATHERED_BYTES = 1 << 20
@@ -79,12 +79,14 @@ class Intake:
     # To the store
 
     @property
+    def gathers(self) -> bool:
+        """A delivery is on its way to the disk, and what comes in waits for the next: fewer and larger ones cost less."""
+        return bool(self._under_way) and self.waiting_bytes - self._under_way_bytes < GATHERED_BYTES
+
+    @property
     def ready(self) -> bool:
-        """There is something to hand over. While a delivery is on its way to the disk, what comes in gathers for the next:
-        fewer and larger ones cost less."""
-        if self._under_way and self.waiting_bytes - self._under_way_bytes < GATHERED_BYTES:
-            return False
-        return bool(self._received or self._asking)
+        """There is something to hand over."""
+        return bool(self._received or self._asking) and not self.gathers
 
     def delivery(self) -> tuple[Delivery | None, Answers | None]:
         """What was received, as far as one delivery takes it; or answers that need no store and wait for nothing."""
@@ -105,6 +107,8 @@ class Intake:
                     events += self._put(client, item, now_ns, frames)
                 elif client.session is not None:
                     item.unknown = client.session.released(item.packet_ids)
+            if len(answers.items) % CLIENTS_PER_LOOK == 0 and self._sessions.full:
+                break
         if not received:
             self._let_in(answers)
         parts = self._sessions.parts()

@@ -21,8 +21,14 @@ SOURCE_STEPS = (
     "source.durable",
     "source.acked",
 )
+LISTENER_STEPS = (
+    "listener.received",
+    "listener.acknowledging",
+    "listener.acknowledged",
+)
 GATEWAY_STEPS = (
     *SOURCE_STEPS,
+    *LISTENER_STEPS,
     "uplink.sending",
     "uplink.sent",
     "uplink.confirmed",
@@ -41,11 +47,21 @@ STEPS_OF = {
     "gateway": (*STORE_STEPS, *GATEWAY_STEPS, *OPENING_STEPS),
     "hub": (*STORE_STEPS, *HUB_STEPS, *OPENING_STEPS),
     "subscriber": (*STORE_STEPS, *SOURCE_STEPS, *OPENING_STEPS),
+    "listener": (*STORE_STEPS, *SOURCE_STEPS, *LISTENER_STEPS, *OPENING_STEPS),
 }
 MOST_VISITS = {
-    "gateway": {"commit": 40, "source": 30, "uplink": 8, "uplink.failed": 2, "store": 1, "generation": 1},
+    "gateway": {
+        "commit": 40,
+        "source": 30,
+        "listener": 30,
+        "uplink": 8,
+        "uplink.failed": 2,
+        "store": 1,
+        "generation": 1,
+    },
     "hub": {"commit": 8, "hub": 8, "store": 1, "generation": 1},
     "subscriber": {"commit": 40, "source": 30, "store": 1, "generation": 1},
+    "listener": {"commit": 40, "source": 30, "listener": 30, "store": 1, "generation": 1},
 }
 """The n-th visit that a kill may wait for, by the step or its first word."""
 
