@@ -7,9 +7,10 @@ Constraints
     bytes. A store has one process that writes (lock file); reads never block the writer and see only what is durable.
     A stream remembers 10,000 writers by number; above that the one silent longest is forgotten. It has at most 1,024
     open segments, and 10,000 in all its life. A transaction holds at most 64 MiB; 1,000 may be open, 10,000 that ended can
-    be asked for by id. A generation is rolled at 64 MiB, the write-ahead log is kept below 32 MiB, so opening reads at
-    most that much log. Under a disk limit (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of
-    32 MiB. Of the newest 10,000 boots of each store it is known where they stand in time.
+    be asked for by id. A generation is rolled at 64 MiB, or at a 32nd of all that is stored where that is more, and at
+    1 GiB at the latest; the write-ahead log is kept below 32 MiB, so opening reads at most that much log. Under a disk limit
+    (at least 16 MiB) both are at most a 32nd of it, and so is a chunk, otherwise of 32 MiB. Of the newest 10,000 boots of
+    each store it is known where they stand in time.
 
 Files
     `FORMAT`        format version and store UUID, as JSON with a checksum; written once, read before anything else is
@@ -152,10 +153,13 @@ Opening
     6. Where commit records can't be read otherwise, the chain begins behind them: upstreams are brought what they wrote
        out of the segments, and what the commits behind them do not continue becomes gap records. A bad block in a table
        file of the data is read around: reads, checks and upstreams see a gap, and a scrub (`storage.salvage.scrub`), which
-       is part of a repair, writes the gap record. The engine can't show that to a scan, so it is asked for by its offset.
+       is part of a repair and always under way in the daemon, writes the gap record. The engine can't show that to a
+       scan, so it is asked for by its offset.
     7. Where the witness knows of newer commits, they are lost with the newest log: segments that were longer get a gap
        record up to where they ended, and the next commit a number behind theirs, for an upstream may hold them. After a
-       power cut the witness may be older, and 2**20 numbers are passed over.
+       power cut the witness may be older, and 2**20 numbers are passed over. Bulk is not lost with them: blocks in chunks
+       that continue their segment are led back by that next commit (`storage.bulk.leading`), but for those of a
+       transaction, and for those behind one: which segment its blocks came to was in the log alone.
     8. Chunks: what lies behind the bytes that the records name is looked through for blocks. Where pointers lead to them,
        the record was lost and is made again; anything else is cut off, a file of nothing else unlinked. A chunk that is
        missing or shorter than its record is told with the range lost, and gets nothing more; gap records take the place

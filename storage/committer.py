@@ -36,7 +36,7 @@ QUEUE_APPENDS = 100_000
 GROUP_BYTES = 8 << 20
 """One commit takes about this much; what comes after waits for the next."""
 GENERATION_BYTES = 64 << 20
-"""A generation that holds this much is followed by a fresh one."""
+"""A generation that holds this much is followed by a fresh one, unless much is stored already (`Generations.begin`)."""
 SETTLED_BYTES = 128 << 20
 """So many bytes after a commit, the engine has long moved it out of its log, which it keeps below a quarter of that."""
 
@@ -284,7 +284,7 @@ class Committer:
         group = Group(
             self._catalog, self._clock, store=self._store, opening=self.opening, number=self.last_commit + 1,
             previous=self._last_checksum,
-            into=self.generations.begin(self.last_commit + 1, min(GENERATION_BYTES, self.budget.sizes.generation)),
+            into=self.generations.begin(self.last_commit + 1, GENERATION_BYTES, self.budget.sizes.generation),
             chunk_bytes=min(CHUNK_BYTES, self.budget.sizes.generation),
         )  # fmt: skip
         for submission in submissions:

@@ -7,20 +7,16 @@ position says where a reader stands in all segments.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from functools import partial
 
-from storage import entry
 from storage.catalog import Catalog
-from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import KeyRange, Position, StreamCut
 from storage.moment import parse_where
 from storage.reading import SegmentReader, SegmentScan
 from storage.records import SegmentLayout, StreamRecord
-from storage.seeking import position_of_time, timeline_of
+from storage.seeking import commit_before, first_where, position_of_time, timeline_of
 
 Places = dict[SegmentKey, Position]
 """Where to read on in each segment that is not read to its end."""
@@ -67,9 +63,9 @@ class Cuts:
         elif last < record.start and record.start:
             places = self.head()  # What stood before it, and so what was read of the others, is not known any more.
         elif last < 0:
-            places = self._behind(self._commit(scan, 0) if record.length else at.opened, index)
+            places = self._behind(commit_before(scan, 0) if record.length else at.opened, index)
         else:
-            places = self._behind(self._commit(scan, last), index)
+            places = self._behind(commit_before(scan, last), index)
         places[scan.key] = position
         if not at.open and position.offset >= record.length:
             del places[scan.key]
@@ -140,7 +136,7 @@ class Cuts:
             scan = self.scan(layout)
             place = places.get(scan.key)
             if place is not None and place.offset < scan.record.length:
-                ahead.append((self._commit(scan, place.offset), index, place))
+                ahead.append((commit_before(scan, place.offset), index, place))
         if ahead:
             return min(ahead)[2]
         ends = []
@@ -166,23 +162,8 @@ class Cuts:
             if layout.opened >= wanted:
                 offsets.append((layout, 0))
             else:
-                commits = _Commits(partial(self._commit, scan), record.length)
-                offsets.append((layout, bisect_left(commits, wanted, lo=record.start, hi=record.length)))
+                offsets.append((layout, first_where(record.start, record.length, _reached(scan, wanted))))
         return self._places(offsets)
-
-    def _commit(self, scan: SegmentScan, offset: int) -> int:
-        """The commit that made the byte at `offset` visible."""
-        while offset >= scan.record.start:
-            found = scan.entry_at(offset)
-            if found is None:
-                return 0
-            try:
-                if (commit := entry.head(found[1]).commit) > 0:
-                    return commit
-            except DamagedBlockError:
-                pass
-            offset = found[0] - 1
-        return 0
 
     def _segment(self, position: Position) -> SegmentLayout:
         layout = self._stream.segment(position.number, position.epoch)
@@ -194,18 +175,9 @@ class Cuts:
         return layout
 
 
-class _Commits:
-    """The commit of each offset of a segment, in order: what bisecting looks at."""
-
-    def __init__(self, commit_at: Callable[[int], int], length: int) -> None:
-        self._commit_at = commit_at
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, offset: int) -> int:
-        return self._commit_at(offset)
+def _reached(scan: SegmentScan, commit: int) -> Callable[[int], bool]:
+    """Whether the byte at an offset became visible by that commit or a later one."""
+    return lambda offset: commit_before(scan, offset) >= commit
 
 
 def _precedes(one: SegmentLayout, other: SegmentLayout) -> bool:

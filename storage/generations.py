@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from storage.catalog import Catalog
-from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
 from storage.model import BULK, StreamConfig
 from storage.records import FamilyRecord
 
 MAX_GROUPS = 12
 """So many classes have a generation of their own; what comes after them shares one with streams of the same policy."""
+
+SHARE = 32
+"""A generation may grow to this part of all that is stored: opening looks into each, and the engine holds each open."""
 
 _OF_POINTERS = "bulk/"
 
@@ -93,9 +95,11 @@ class Generations:
         present = set(kv.families())
         self._bytes = {name: kv.family_bytes(name) for name in catalog.families if name in present}
 
-    def begin(self, number: int, generation_bytes: int) -> Into:
-        """The generations for commit `number`. One that holds `generation_bytes` is followed by a fresh one."""
-        return Into(self, number, generation_bytes)
+    def begin(self, number: int, least_bytes: int, most_bytes: int) -> Into:
+        """The generations for commit `number`. One that holds enough is followed by a fresh one: `least_bytes`, more
+        where much is stored, and never above `most_bytes`. So 1 TB takes some 1,000 of them, and 10 GB about 80.
+        """
+        return Into(self, number, min(max(least_bytes, sum(self._bytes.values()) // SHARE), most_bytes))
 
     def newest(self, kind: str, group: str) -> FamilyRecord | None:
         return self._catalog.newest_family(kind, group)
@@ -135,15 +139,3 @@ class Generations:
 
     def forget(self, name: str) -> None:
         self._bytes.pop(name, None)
-
-    def live_share(self, family: FamilyRecord) -> float:
-        """How much of a telemetry generation's offsets is still readable, 0 to 1. Nothing in it at all: 0."""
-        held = live = 0
-        for segment, first, end in self._catalog.segments_in(family.number):
-            held += end - first
-            live += max(0, end - max(first, self._start(segment)))
-        return live / held if held else 0.0
-
-    def _start(self, segment: SegmentKey) -> int:
-        record = self._catalog.segments.get(segment)
-        return 0 if record is None else record.start

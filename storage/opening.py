@@ -53,6 +53,7 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     catalog, last, report = load(kv, store)
     missing, told = find_missing(kv, store, clock.boot_id, 0 if last is None else last.number)
     if missing is not None:
+        missing.look(kv, catalog, store)
         missing.tell(catalog, report)
         last = missing.last
     trace("store.loaded", {"commits": 0 if last is None else last.number})
@@ -63,7 +64,7 @@ def open_for_writing(kv: KeyValueStore, store: UUID, clock: Clock, trace: Trace)
     node = replace(catalog.node or NodeRecord(store, 0, 0), store=store, opening=opening, verified=verified)
     if missing is not None:
         node = replace(node, chain=verified + 1)
-    chunks = settle_chunks(kv, catalog, report)
+    chunks = settle_chunks(kv, catalog, report, {} if missing is None else missing.chunks)
     adopted = {family.name: family for family in _settle_families(kv, catalog)}
     catalog.families.update(adopted)
     scrub = Scrub(kv, catalog, report)

@@ -12,6 +12,7 @@ segment holds.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
@@ -100,13 +101,7 @@ def _stored(scan: SegmentScan, boot_ns: int) -> Callable[[int], bool]:
 
 def first_where(low: int, high: int, holds: Callable[[int], bool]) -> int:
     """The first offset in [low, high) for which `holds`, which once true stays true; `high` where none does."""
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return low + bisect_left(range(low, high), True, key=holds)
 
 
 def head_before(scan: SegmentScan, offset: int) -> EntryHead | None:
@@ -124,6 +119,18 @@ def head_before(scan: SegmentScan, offset: int) -> EntryHead | None:
             pass
         offset = found[0] - 1
     return None
+
+
+def commit_before(scan: SegmentScan, offset: int) -> int:
+    """The commit of the entry that covers `offset`, or of the nearest before it that tells; 0 where none does."""
+    while offset >= scan.record.start and (found := scan.entry_at(offset)) is not None:
+        try:
+            if commit := entry.head(found[1]).commit:
+                return commit
+        except DamagedBlockError:
+            pass
+        offset = found[0] - 1
+    return 0
 
 
 def timeline_of(catalog: Catalog, stream: StreamRecord, scan: SegmentScan) -> Timeline:

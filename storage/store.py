@@ -78,7 +78,6 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         self.reader_groups = Groups(self)
         self.reader_group = self.reader_groups.get
         self.store_id = store_id
-        self.recovery = (*(directory.mended if directory else ()), *opened.salvaged.told)
         self.salvaged = opened.salvaged
         self.scrub = Scrubber(kv, opened.catalog, opened.committer, opened.salvaged).step
 
@@ -289,6 +288,11 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
     def blocked(self) -> str | None:
         """Why commits can't proceed now (disk full, engine stalled, failed), None where they do."""
         return self._committer.blocked
+
+    @property
+    def recovery(self) -> tuple[str, ...]:
+        """What opening found damaged and mended, and what a scrub has found since, in words."""
+        return (*(self._directory.mended if self._directory else ()), *self.salvaged.told)
 
     @property
     def failed(self) -> StorageError | None:

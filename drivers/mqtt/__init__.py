@@ -26,16 +26,22 @@ How far exactly once goes
     It holds across any kill of ours and any loss of the connection, for what the broker had taken at QoS 1, with the
     exceptions that the protocol leaves:
     1. Publisher to broker is another hop: a QoS 1 publisher that repeats itself makes two messages of one.
-    2. A broker that lost its session state (restart without persistence) has lost what it had queued, and a
-       message whose PUBACK it forgot with it comes again as new.
+    2. A broker that lost its session state, all of it (restart without persistence) or the newest (killed between two
+       savings), has lost what it had queued since. A message whose PUBACK it forgot comes again: recognised until its
+       proof is on disk, as new from then on.
     3. The PUBACK of a message on disk has arrived, and its proof is not on disk yet (it follows within seconds). The
        broker uses the packet id at once for a message that is equal byte for byte, and before that one is on disk the
        connection is lost. Sent again with DUP set, it can't be told from a redelivery of the first, and is taken for
-       one. Brokers that count packet ids up (mosquitto) come back to an id after 65,535 messages, long after the proof.
+       one. Brokers that count packet ids up (mosquitto) come back to an id after 65,535 messages, long after the proof,
+       unless they were killed and forgot how far they had counted.
     4. A broker that sends a redelivery without DUP set breaks the protocol, and it is stored twice.
     5. The first 3.1.1 subscription: killed between the broker's SUBACK and our next commit, we subscribe again, and
        retained messages come twice (with the header `mqtt.retain`).
     6. Messages published at QoS 0 are delivered at QoS 0: at most once.
+    7. Shared subscriptions: a broker may give what one member had not acknowledged to another (MQTT 5, 4.8.2), which
+       does not know that the first has it on disk. mosquitto keeps it for the first.
+    8. A source with another name, broker address or client id is another session to us: what was under way at the old one
+       comes again as new, or stays with the broker.
 
 Backpressure
     At most `max_unacked` messages are unacknowledged: under MQTT 5 the broker keeps to it (Receive Maximum), under 3.1.1

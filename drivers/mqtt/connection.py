@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -27,7 +28,8 @@ CONNECT_TIMEOUT_S = 5.0
 MESSAGES_PER_READ = 1_000
 BYTES_PER_READ = 4 << 20
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF
-_SUBSCRIPTION_REFUSED = 0x80
+_OF_ANOTHER_NAME = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,6 @@ class Connection:
         self._connected = False
         self._refused: ReasonCode | None = None
         self._lost: ReasonCode | None = None
-        self._corked = False
         self.session_present = False
         self.granted: dict[int, list[ReasonCode]] = {}
         """SUBACKs that came, by packet id."""
@@ -95,7 +96,12 @@ class Connection:
             left_s = deadline_s - now_s()
             if left_s <= 0:
                 raise DeviceLostError(f"{self._broker} does not answer: is it an MQTT broker that listens there?")
-            self.exchange(left_s)
+            try:
+                self.exchange(left_s)
+            except DeviceLostError as error:
+                if self._refused is not None:
+                    raise
+                raise DeviceLostError(f"{self._broker} hung up without an answer: {self._stranger_remedy()}") from error
 
     def exchange(self, timeout_s: float, max_messages: int = MESSAGES_PER_READ) -> None:
         """Write what is queued, wait for packets, and read those that are there. With 0 messages, read nothing."""
@@ -183,11 +189,7 @@ class Connection:
         if broker.username is not None:
             client.username_pw_set(broker.username, password if password is not None else broker.password)
         if broker.tls:
-            client.tls_set(
-                ca_certs=config.ca or None,
-                certfile=config.certificate or None,
-                keyfile=config.certificate_key or None,
-            )
+            self._use_tls()
         keepalive_s = int(config.keepalive)
         if self._is_v5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -196,6 +198,20 @@ class Connection:
             client.connect(broker.host, broker.port, keepalive_s, clean_start=False, properties=properties)
         else:
             client.connect(broker.host, broker.port, keepalive_s)
+
+    def _use_tls(self) -> None:
+        config = self._config
+        files = [path for path in (config.ca, config.certificate, config.certificate_key) if path]
+        for path in files:
+            # The library's errors do not say which.
+            Path(path).open("rb").close()
+        try:
+            self._client.tls_set(config.ca or None, config.certificate or None, config.certificate_key or None)
+        except ssl.SSLError as error:
+            raise DeviceLostError(
+                f"{', '.join(files)} can't be used for {self._broker} ({error}): write ca, certificate and certificate_key "
+                "as PEM, and the key that belongs to the certificate"
+            ) from error
 
     def _read(self, max_messages: int) -> None:
         """Take packets until none is left, or enough for one delivery."""
@@ -237,14 +253,24 @@ class Connection:
 
     def _remedy(self, error: Exception) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):
+            if error.verify_code in _OF_ANOTHER_NAME:
+                return "its certificate is for another name; write that name into `broker`"
             return "its certificate is not trusted; name the authority that signed it in `ca`"
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLError) or (self._broker.tls and isinstance(error, ConnectionResetError)):
             return "is TLS spoken there? check scheme and port of `broker`"
-        if isinstance(error, FileNotFoundError):
-            return "correct the path of ca, certificate or certificate_key"
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return "correct the path of ca, certificate or certificate_key, or who may read it"
         if isinstance(error, socket.gaierror):
             return "the name is not known; check it, and the network"
         return "is the broker running, and the network up? It is tried again by itself"
+
+    def _stranger_remedy(self) -> str:
+        """A broker that does not like what it hears before CONNECT closes the connection, and only its log says why."""
+        if not self._broker.tls:
+            return "it may expect TLS (mqtts://), or be no MQTT broker; its log says why"
+        if not self._config.certificate:
+            return "it may ask for a certificate: name ours in `certificate` and `certificate_key`; its log says why"
+        return "it may not trust our certificate; its log says why"
 
     def _refusal_remedy(self) -> str:
         reason = str(self._refused).lower()

@@ -21,6 +21,7 @@ from edge.config.model import Config, Hub, SourceConfig, Upstream
 from edge.daemon.committer import Committer
 from edge.daemon.keeping import confirmed
 from edge.daemon.scaling import LoadScaling
+from edge.daemon.scrubbing import ScrubWorker
 from edge.daemon.settings import take_over
 from edge.daemon.snapshots import source_snapshot, store_snapshot, stream_snapshot, uplink_snapshot
 from edge.daemon.upstreams import check_same_upstreams
@@ -76,6 +77,7 @@ class Node:
         self._uplinks = {upstream.name: self._uplink_worker(upstream) for upstream in config.upstreams}
         self._intake = Intake()
         self._scaling = LoadScaling(self.store, clock)
+        self._scrub = ScrubWorker(self.store)
         self._checks = 0
         self._server = Server(
             UnixSite(local_application(self), config.node.socket),
@@ -92,13 +94,13 @@ class Node:
             _log.warning("%s", line)
         self.committer.start()
         self._server.start()
-        for worker in (*self._sources.values(), *self._uplinks.values()):
+        for worker in (*self._sources.values(), *self._uplinks.values(), self._scrub):
             worker.start()
         take_over(self.store, self._streams)
 
     def stop(self) -> None:
         """Stop every thread, make durable what waits, close the store."""
-        _end([*self._sources.values(), *self._uplinks.values()])
+        _end([*self._sources.values(), *self._uplinks.values(), self._scrub])
         self._server.stop()
         self.committer.stop()
         self.store.close()

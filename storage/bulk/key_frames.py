@@ -7,6 +7,7 @@ from storage.errors import DamagedBlockError
 from storage.model import Position
 from storage.pointer import MAGIC, Pointer
 from storage.reading import SegmentScan
+from storage.seeking import first_where
 
 LOOK_BACK_ENTRIES = 10_000
 """So many blocks without a key frame are looked back over. A camera has one in at least every ten seconds."""
@@ -18,15 +19,12 @@ def key_frame_before(scan: SegmentScan, timeline: Timeline, time_ns: int) -> Pos
     Blocks are found by bisecting when they begin: O(log n) reads. Order is by offset, so where the clock was set back
     between boots it is the newest in the order of offsets.
     """
-    low, high = scan.record.start, scan.record.length
-    while low < high:
-        middle = (low + high) // 2
-        begins = _begins_ns(scan, timeline, middle)
-        if begins is None or begins <= time_ns:
-            low = middle + 1
-        else:
-            high = middle
-    offset = low - 1
+
+    def later(offset: int) -> bool:
+        begins = _begins_ns(scan, timeline, offset)
+        return begins is not None and begins > time_ns
+
+    offset = first_where(scan.record.start, scan.record.length, later) - 1
     for _ in range(LOOK_BACK_ENTRIES):
         found = scan.entry_at(offset) if offset >= scan.record.start else None
         if found is None:

@@ -7,26 +7,21 @@ whether a pointer leads to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from storage import block, entry
 from storage.block import BlockHeader
 from storage.bulk.chunks import ChunkRecord
-from storage.bulk.writes import pointer_to
+from storage.bulk.leading import blocks_in
 from storage.catalog import Catalog
-from storage.chain import ChainEntry
 from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.kv.contract import KeyValueStore
-from storage.pointer import MAGIC, InChunk, KeyFrame, Pointer
+from storage.pointer import MAGIC, InChunk, Pointer
 from storage.reading import SegmentScan
 from storage.salvage.report import SalvageReport
+from storage.seeking import commit_before, first_where
 from storage.transactions.record import is_shadow
-
-_STEP_BYTES = 1 << 20
-_HEADER_BYTES = 1 << 20
-"""A header is hardly ever above this: it names the writers of one commit."""
 
 
 @dataclass(slots=True)
@@ -39,9 +34,14 @@ class Settled:
     """Ranges of segments in which pointers lead to what is not there."""
 
 
-def settle_chunks(kv: KeyValueStore, catalog: Catalog, report: SalvageReport) -> Settled:
-    """Bring files and records together: files are cut and unlinked at once, records change with the opening's commit."""
-    settled = Settled()
+def settle_chunks(
+    kv: KeyValueStore, catalog: Catalog, report: SalvageReport, led_back: Mapping[int, ChunkRecord]
+) -> Settled:
+    """Bring files and records together: files are cut and unlinked at once, records change with the opening's commit.
+
+    `led_back`: the records of chunks to which that commit leads pointers back.
+    """
+    settled = Settled(dict(led_back))
     for record in list(catalog.chunks.values()):
         segment = catalog.segments.get(record.segment)
         given_up = is_shadow(record.segment.stream) if segment is None else record.end <= segment.start
@@ -52,7 +52,7 @@ def settle_chunks(kv: KeyValueStore, catalog: Catalog, report: SalvageReport) ->
         if number in settled.gone:
             kv.chunks.unlink(number)
             continue
-        known = catalog.chunks.get(number)
+        known = settled.records.get(number) or catalog.chunks.get(number)
         held = kv.chunks.size(number) or 0
         named = 0 if known is None else known.size_bytes
         if known is not None and held <= named:
@@ -76,7 +76,7 @@ def _find_named(
 ) -> ChunkRecord | None:
     """The record that a chunk should have, where pointers lead to blocks in its bytes [start, end)."""
     record = None
-    for at, header in _blocks_in(kv, number, start, end):
+    for at, header in blocks_in(kv, number, start, end):
         for segment in _segments_of(catalog, header):
             found = _pointer_to(kv, catalog, segment, header, number, at)
             if found is not None:
@@ -84,25 +84,6 @@ def _find_named(
                 first = known.first if known is not None else record.first if record is not None else offset
                 record = ChunkRecord(number, segment, first, offset + pointer.length, at + pointer.size_bytes)
     return None if record is None else replace(record, sealed=True)
-
-
-def _blocks_in(kv: KeyValueStore, number: int, start: int, end: int) -> Iterator[tuple[int, BlockHeader]]:
-    """Every block whose header is whole, and where it lies."""
-    at = start
-    while at < end:
-        piece = kv.chunks.read(number, at, min(_STEP_BYTES + len(block.MAGIC), end - at))
-        found = piece.find(block.MAGIC)
-        if found < 0:
-            at += _STEP_BYTES
-            continue
-        at += found
-        try:
-            header = block.parse_header(kv.chunks.read(number, at, min(_HEADER_BYTES, end - at)))
-        except DamagedBlockError:
-            at += 1
-            continue
-        yield at, header
-        at += header.size_bytes
 
 
 def _segments_of(catalog: Catalog, header: BlockHeader) -> list[SegmentKey]:
@@ -123,15 +104,9 @@ def _pointer_to(
 ) -> tuple[int, Pointer] | None:
     """The pointer that leads to a block, and its offset. It was committed with the block, or later by a transaction."""
     scan = SegmentScan(kv, catalog, segment)
-    low, high = scan.record.start, scan.record.length
-    while low < high:
-        middle = (low + high) // 2
-        found = scan.entry_at(middle)
-        if found is None or _commit(found[1]) >= header.commit:
-            high = middle
-        else:
-            low = middle + 1
-    offset = low
+    start, length = scan.record.start, scan.record.length
+    # Where nothing tells a commit the look begins before it: that only takes longer.
+    offset = first_where(start, length, lambda at: (commit_before(scan, at) or header.commit) >= header.commit)
     while items := scan.entries_from(offset):
         for start, raw in items:
             if raw[:4] == MAGIC:
@@ -149,14 +124,6 @@ def _decode(raw: bytes) -> Pointer | None:
         return None
 
 
-def _commit(raw: bytes) -> int:
-    """The commit of an entry; 0 where it can't be read: bisecting then goes on behind it."""
-    try:
-        return entry.head(raw).commit
-    except DamagedBlockError:
-        return 0
-
-
 def _tell_lost(kv: KeyValueStore, record: ChunkRecord, settled: Settled, report: SalvageReport) -> None:
     """A chunk that is missing, or shorter than what pointers name: its pointers become gaps, and nothing more goes in it."""
     held = kv.chunks.size(record.number)
@@ -166,23 +133,3 @@ def _tell_lost(kv: KeyValueStore, record: ChunkRecord, settled: Settled, report:
     report.say(f"chunk {record.number} {what}")
     settled.lost.append((record.segment, record.first, record.end))
     settled.records[record.number] = replace(record, size_bytes=held or 0, sealed=True)
-
-
-def led_back(kv: KeyValueStore, catalog: Catalog, entry: ChainEntry) -> bytes | None:
-    """A pointer made again for an entry of the chain whose own was hit: its block lies whole in a chunk. None: it does not."""
-    key = SegmentKey(entry.stream, entry.segment, entry.epoch)
-    of_segment = catalog.chunks_of(key)
-    holding = [record for record in of_segment if record.first <= entry.start < record.end] or of_segment[-1:]
-    for record in holding:
-        for at, header in _blocks_in(kv, record.number, 0, kv.chunks.size(record.number) or 0):
-            if (header.raw_bytes, header.events) != (entry.length, entry.events):
-                continue
-            raw = kv.chunks.read(record.number, at, header.size_bytes)
-            if block.checksum(raw) == entry.checksum:
-                try:
-                    frames = block.frames(raw, header)
-                except DamagedBlockError:
-                    continue
-                key_frames = [KeyFrame(frame.at, frame.captured_ns) for frame in frames if frame.key_frame]
-                return replace(pointer_to(raw, key_frames), place=InChunk(record.number, at)).encode()
-    return None

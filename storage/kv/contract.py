@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -109,9 +108,6 @@ class KeyValueStore(Protocol):
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """Raises DamagedBlockError where the engine can't read the place."""
-
-    def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        """In the order asked."""
 
     def scan(
         self, family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Sequence
 from uuid import uuid4
 
 from storage.errors import StoreBusyError, StoreClosedError, StoreFailedError, StoreFullError, StoreLockedError
@@ -198,9 +197,6 @@ class MemoryStore:
         with self._twin._lock:
             table = self._tables().get(family)
             return None if table is None else table.values.get(key)
-
-    def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        return [self.get(family, key) for key in keys]
 
     def scan(
         self, family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20

@@ -13,67 +13,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from storage.directory import sync_directory
 from storage.kv.contract import Item, LogEvidence
 from storage.kv.evidence import puts_of_logs, values_of_tables
-from storage.kv.logs import log_files, scan_logs
+from storage.kv.logs import log_files
 
 MARKER = "REPAIR"
-
-
-def _manifests(db: Path) -> list[Path]:
-    return sorted(db.glob("MANIFEST-[0-9]*"))
-
-
-def _write_current(db: Path, manifest: str) -> None:
-    fresh = db / "CURRENT.fresh"
-    with fresh.open("w", encoding="ascii") as file:
-        file.write(f"{manifest}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(db / "CURRENT")
-    _sync(db)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def manifest_damage(db: Path) -> str | None:
-    """What is wrong with CURRENT or with the MANIFEST that it names; None where all is well or nothing is there yet."""
-    if not any(db.glob("MANIFEST-*")) and not any(db.glob("*.sst")) and not any(db.glob("*.log")):
-        return None
-    try:
-        named = (db / "CURRENT").read_bytes().decode(errors="replace")
-    except FileNotFoundError:
-        return "CURRENT is missing"
-    manifest = db / named.strip()
-    if not named.startswith("MANIFEST-") or not named.endswith("\n") or not manifest.exists():
-        return f"CURRENT says {named[:40]!r}, which is no MANIFEST here"
-    data = manifest.read_bytes()
-    scan = scan_logs([manifest])
-    torn = data[len(data) - scan.torn_bytes :].strip(b"\0") if scan.torn_bytes else b""
-    if scan.damage or torn or not scan.records:
-        return f"{manifest.name} does not check: {', '.join(scan.damage) or 'it is torn'}"
-    return None
-
-
-def mend_current(db: Path) -> str | None:
-    """Point CURRENT to the newest MANIFEST. What was wrong, None where nothing was or no MANIFEST is there."""
-    damage = manifest_damage(db)
-    manifests = _manifests(db)
-    if damage is None or not damage.startswith("CURRENT") or not manifests:
-        return None
-    # Whoever made the engine's files was killed before it had made all, where nothing was ever written.
-    begun = not any(db.glob("*.sst")) and not any(log.stat().st_size for log in log_files(db))
-    missing = not (db / "CURRENT").exists()
-    _write_current(db, manifests[-1].name)
-    if begun and missing:
-        return None
-    return f"{damage}: it names {manifests[-1].name} again"
 
 
 class Repair:
@@ -97,21 +42,21 @@ class Repair:
                 shutil.copy2(file, self._free_name(file.name))
         for log in log_files(self._db):
             log.rename(self._free_name(log.name))
-        _sync(self._aside)
+        sync_directory(self._aside)
         repair()
         lost = self._db / "lost"
         if lost.exists():
             for file in lost.glob("*.sst"):
                 file.rename(self._free_name(file.name))
             shutil.rmtree(lost)
-        _sync(self._db)
+        sync_directory(self._db)
 
     def _mark(self) -> None:
         with self._marker.open("w", encoding="utf-8") as file:
             file.write(f"{self._aside.name}\n")
             file.flush()
             os.fsync(file.fileno())
-        _sync(self._marker.parent)
+        sync_directory(self._marker.parent)
         self.pending = True
 
     def _free_name(self, name: str) -> Path:
@@ -133,5 +78,5 @@ class Repair:
         """All that the evidence holds is durable in its place."""
         if self.pending:
             self._marker.unlink(missing_ok=True)
-            _sync(self._marker.parent)
+            sync_directory(self._marker.parent)
             self.pending = False

@@ -8,7 +8,6 @@ so a lost log hits all of them at the same commit.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -41,8 +40,9 @@ from storage.errors import (
 from storage.keys import DEFAULT
 from storage.kv.contract import Batch, Item, LogEvidence
 from storage.kv.evidence import gather_logs
+from storage.kv.manifest import manifest_damage, mend_current
 from storage.kv.pair import PREFIX, Read, settle
-from storage.kv.repair import Repair, manifest_damage, mend_current
+from storage.kv.repair import Repair
 from storage.kv.skipping import read_last, read_on, unreadable
 from storage.kv.witness_file import WitnessFile
 
@@ -326,14 +326,6 @@ class RocksStore:
                 raise
         self.hit.add(family)
         return table.get(key, read_opt=_bounds(None, None, False))
-
-    def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        try:
-            table = self._families.get(self._real(family)[0])
-            values = None if table is None else table.get(list(keys))
-        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
-            _translate(error, f"reading {family} of {self.path}")
-        return [value if isinstance(value, bytes) else None for value in values or [None] * len(keys)]
 
     def scan(
         self, family: str, start: bytes, stop: bytes | None, *, limit: int = 1000, max_bytes: int = 4 << 20

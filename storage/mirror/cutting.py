@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from storage import keys, pointer
+from storage import block, keys, pointer
 from storage.catalog import Catalog
 from storage.chain import GAP_MAGIC, LAYOUT, REPLACED, UNKNOWN_EVENTS, ChainEntry, CommitRecord, GapRecord
 from storage.entry import head
@@ -244,15 +244,24 @@ class UnitCutter:
 
 
 def _behind_held(entry: Entry, held: Held | None) -> list[Entry]:
-    """What is to be sent of an entry. Upstream may hold more than was left here, and then a gap begins before its end."""
+    """What is to be sent of an entry. Upstream may hold more than was left here: then a gap begins before its end, and so
+    may bulk whose pointers were led back."""
     length = 0 if held is None else held.of(entry.segment, entry.epoch).length
-    if entry.raw[:4] != GAP_MAGIC or entry.start >= length:
+    if held is None or entry.start >= length:
         return [entry]
-    if entry.start + entry.length <= length:
+    is_gap = entry.raw[:4] == GAP_MAGIC
+    if entry.start + entry.length <= length and (is_gap or _block_commit(entry.raw) <= held.through):
         return []
+    if not is_gap:
+        return [entry]
     rest = entry.start + entry.length - length
     gap = replace(GapRecord.decode(entry.raw), length=rest, events=None, replaces=0)
     return [replace(entry, start=length, length=rest, events=UNKNOWN_EVENTS, raw=gap.encode())]
+
+
+def _block_commit(raw: bytes) -> int:
+    """The commit that wrote the block which an entry is, or carries along."""
+    return block.parse_header(carried(raw)).commit
 
 
 def _given_up(scans: Sequence[BehindScan]) -> tuple[dict[int, list[Entry]], dict[int, int]]:

@@ -24,10 +24,11 @@ _MIB = 1 << 20
 class Sizes:
     """How large the parts of a store may grow, in bytes. Under a small limit all of them are small.
 
-    `settled` behind a commit, the engine has long moved it out of its log.
+    `generation` is the most that one is given up with at once, and compacted. `settled` behind a commit, the engine has
+    long moved it out of its log.
     """
 
-    generation: int = 64 * _MIB
+    generation: int = 1024 * _MIB
     log: int = 32 * _MIB
     group: int = 8 * _MIB
     settled: int = 128 * _MIB
@@ -41,7 +42,7 @@ class Sizes:
         part = limit_bytes // 32
         log = min(32 * _MIB, part)
         slack = min(max(limit_bytes // 64, _MIB), limit_bytes // 16, 16 * _MIB)
-        return Sizes(min(64 * _MIB, part), log, min(8 * _MIB, part // 2), 4 * log, slack)
+        return Sizes(min(1024 * _MIB, part), log, min(8 * _MIB, part // 2), 4 * log, slack)
 
 
 def check_limit(limit_bytes: int | None) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 REQUEST, AGE, BYTES, CONSUMED, DISK_LIMIT, THINNED = "request", "age", "bytes", "consumed", "disk_limit", "thinned"
-REASONS = (REQUEST, AGE, BYTES, CONSUMED, DISK_LIMIT, THINNED)
 
 
 class Dropped(NamedTuple):

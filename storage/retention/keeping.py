@@ -8,16 +8,14 @@ never earlier.
 
 from __future__ import annotations
 
-from storage import entry
 from storage.boots import Timeline
 from storage.catalog import Catalog
 from storage.clock import Clock
-from storage.errors import DamagedBlockError
 from storage.keys import SegmentKey
 from storage.reading import SegmentScan
 from storage.records import StreamRecord
 from storage.retention.truncating import commit_start
-from storage.seeking import first_where, head_before
+from storage.seeking import commit_before, first_where, head_before
 
 
 def cut_by_age(scan: SegmentScan, timeline: Timeline, max_age_ns: int, clock: Clock | None) -> int:
@@ -66,19 +64,8 @@ def sent_before(scan: SegmentScan, stream: StreamRecord, confirmed: int | None) 
         return record.length
     if stream.origin is not None:
         return record.start
-    first = first_where(record.start, record.length, lambda offset: _commit(scan, offset) > confirmed)
+    first = first_where(record.start, record.length, lambda offset: commit_before(scan, offset) > confirmed)
     return commit_start(scan, first)
-
-
-def _commit(scan: SegmentScan, offset: int) -> int:
-    found = scan.entry_at(offset)
-    try:
-        commit = 0 if found is None else entry.head(found[1]).commit
-    except DamagedBlockError:
-        commit = 0
-    if commit or found is None or found[0] <= scan.record.start:
-        return commit
-    return _commit(scan, found[0] - 1)
 
 
 def live_bytes(catalog: Catalog, stream: StreamRecord) -> int:

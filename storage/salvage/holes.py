@@ -13,7 +13,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from storage import keys
-from storage.bulk.orphans import led_back
+from storage.bulk.leading import led_back
 from storage.catalog import Catalog, Changes
 from storage.chain import (
     BLOCK,

@@ -88,11 +88,6 @@ class Placement:
         """Whether pointers lead to the shadows from now on, so that they have to be kept."""
 
     @property
-    def numbered(self) -> int:
-        """Events that have a writer's number."""
-        return sum(last - first + 1 for first, last in self._numbers.values())
-
-    @property
     def stored_before(self) -> int:
         """Events whose writer's numbers say that the stream has them."""
         count = 0

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
+from functools import partial
 from pathlib import Path
 
 from tests.campaign.broken import BREAKS
 from tests.campaign.rounds import run_campaign
+from tests.rounds import run_in
 
 ALL_HIT_FROM = 300
 """So many kills come to every step."""
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
 
 
 def main() -> int:
@@ -28,23 +24,12 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="keep stores here (otherwise kept only when it fails)")
     parser.add_argument("--broken", choices=BREAKS, help="break a promise on purpose: it must be noticed")
     arguments = parser.parse_args()
-    directory: Path = arguments.directory or Path(tempfile.mkdtemp(prefix="edge-campaign-"))
-    directory.mkdir(parents=True, exist_ok=True)
-    print(f"seed {arguments.seed}, in {directory}", flush=True)
-    report = run_campaign(
-        arguments.kills, arguments.cuts, arguments.seed, directory, jobs=arguments.jobs, broken=arguments.broken,
-        say=say,
+    print(f"seed {arguments.seed}")
+    run = partial(
+        run_campaign, arguments.kills, arguments.cuts, arguments.seed, jobs=arguments.jobs, broken=arguments.broken,
+        say=partial(print, flush=True),
     )  # fmt: skip
-    print(report.text())
-    failed = not report.ok
-    if arguments.kills >= ALL_HIT_FROM and report.never_hit:
-        print(f"never hit: {', '.join(report.never_hit)}")
-        failed = True
-    if failed:
-        print(f"what failed is kept in {directory}")
-    elif arguments.directory is None:
-        shutil.rmtree(directory)
-    return 1 if failed else 0
+    return run_in(arguments.directory, "campaign", run, every_step=arguments.kills >= ALL_HIT_FROM)
 
 
 if __name__ == "__main__":

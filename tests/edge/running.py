@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from edge import Client, EdgeError
@@ -48,10 +51,29 @@ class Node:
 
 def edge(*arguments: str, stdin: bytes = b"") -> Finished:
     """Run the command `edge` to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "edge", *arguments], input=stdin, capture_output=True, timeout=60, check=False
-    )
-    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+    forking = _forking()
+    assert forking.stdin is not None
+    assert forking.stdout is not None
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "0").write_bytes(stdin)
+        try:
+            forking.stdin.write(json.dumps([arguments, name]) + "\n")
+            forking.stdin.flush()
+            code = int(forking.stdout.readline())
+        except BaseException:
+            # A command that was given up on must not answer for the next one.
+            forking.kill()
+            _forking.cache_clear()
+            raise
+        return Finished(code, (folder / "1").read_text(), (folder / "2").read_text())
+
+
+@cache
+def _forking() -> subprocess.Popen[str]:
+    """Starting Python anew takes most of the time of a command. It ends with this process, which holds its input."""
+    command = [sys.executable, "-m", "tests.edge.forking"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def write_config(directory: Path, name: str = "pump-7", more: str = "") -> Path:

@@ -14,11 +14,14 @@ from drivers.fake import FakeConfig, FakeDevice, FakeDriver
 from drivers.source import Source
 from edge.daemon import snapshots
 from edge.daemon.committer import Committer
+from edge.daemon.scrubbing import ScrubWorker
 from edge.daemon.snapshots import source_snapshot
 from edge.daemon.workers import SourceWorker
 from storage.clock import SystemClock
+from storage.kv.memory import MemoryTwin
 from storage.store import SegmentStore
 from tests.edge.running import until
+from tests.storage.counts import damage
 
 
 class HangingDriver(FakeDriver):
@@ -78,3 +81,21 @@ def test_a_source_is_stopped_between_its_steps(caplog: pytest.LogCaptureFixture)
         one.ask_to_stop()
         assert one.join(time.monotonic() + 30)
         assert device.closed == 1
+
+
+def test_what_the_disk_lost_is_found_without_anybody_asking_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    twin = MemoryTwin()
+    with closing(SegmentStore.in_memory(twin)) as store:
+        store.create_stream("s")
+        for number in range(3):
+            store.writer("s").append(b"%d" % number).result()
+        offset = [event.position.offset for event in store.read("s")][1]
+    damage(twin, 1, offset)
+    with closing(SegmentStore.in_memory(twin)) as store:
+        assert store.recovery == ()
+        scrub = ScrubWorker(store)
+        for _ in range(10):
+            assert scrub.step() > 0
+        [gap] = store.gaps("s")
+        assert gap.position.offset == offset
+        assert "1 events" in caplog.text

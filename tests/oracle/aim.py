@@ -58,17 +58,23 @@ class Target:
         if not self._next:
             self._next = list(STEPS_OF[self.name])
             self._random.shuffle(self._next)
-        step = self._next.pop()
+        where, hit = self.kill_at(self._next.pop(), nudge)
+        if not hit:
+            return f"{self.name}: at a random moment, as {where} was not reached in time"
+        return f"{self.name}: at {where}"
+
+    def kill_at(self, step: str, nudge: Callable[[], None]) -> tuple[str, bool]:
+        """SIGKILL at one of the next visits of `step`. Says which, and whether it came to that in time; it is dead anyway."""
         where = f"{step}:{self._random.randint(1, most_visits(self.name, step))}"
         before = self.hits().kills(step)
         if step in OPENING_STEPS:
             self._kill_opening(where)
         else:
             self._kill_running(where, nudge)
-        if self.hits().kills(step) == before:
+        hit = self.hits().kills(step) != before
+        if not hit:
             self.missed.append(where)
-            return f"{self.name}: at a random moment, as {where} was not reached in time"
-        return f"{self.name}: at {where}"
+        return where, hit
 
     def _kill_opening(self, where: str) -> None:
         self.node.kill()

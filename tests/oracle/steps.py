@@ -15,11 +15,14 @@ STORE_STEPS = (
 )
 OPENING_STEPS = ("store.loaded", "store.opened", "generation.created")
 """Steps that a running node does not come to, or seldom: a kill there is aimed at the next start."""
-GATEWAY_STEPS = (
+SOURCE_STEPS = (
     "source.polled",
     "source.submitted",
     "source.durable",
     "source.acked",
+)
+GATEWAY_STEPS = (
+    *SOURCE_STEPS,
     "uplink.sending",
     "uplink.sent",
     "uplink.confirmed",
@@ -37,10 +40,12 @@ ALL_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GATEWAY_STEPS, *HUB_STEPS, *GIVING_U
 STEPS_OF = {
     "gateway": (*STORE_STEPS, *GATEWAY_STEPS, *OPENING_STEPS),
     "hub": (*STORE_STEPS, *HUB_STEPS, *OPENING_STEPS),
+    "subscriber": (*STORE_STEPS, *SOURCE_STEPS, *OPENING_STEPS),
 }
 MOST_VISITS = {
     "gateway": {"commit": 40, "source": 30, "uplink": 8, "uplink.failed": 2, "store": 1, "generation": 1},
     "hub": {"commit": 8, "hub": 8, "store": 1, "generation": 1},
+    "subscriber": {"commit": 40, "source": 30, "store": 1, "generation": 1},
 }
 """The n-th visit that a kill may wait for, by the step or its first word."""
 

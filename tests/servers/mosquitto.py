@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.servers.cache import debian_package
-from tests.servers.process import ServerProcess
+from tests.servers.cache import ServerMissingError, debian_package
+from tests.servers.process import START_TIMEOUT_S, ServerProcess
 
 
 def program() -> tuple[Path, dict[str, str]]:
@@ -54,3 +56,15 @@ class Mosquitto(ServerProcess):
         file = self.folder / "mosquitto.conf"
         file.write_text("\n".join([f"listener {self.port} 127.0.0.1", *user, *self._settings, ""]), encoding="utf-8")
         return [path, "-c", file], environment
+
+    def save(self) -> None:
+        """Have it write its sessions now (SIGUSR1, mosquitto(8)). Returns when the file is there."""
+        assert self._process is not None
+        file = self.folder / "mosquitto.db"
+        before_ns = file.stat().st_mtime_ns if file.exists() else 0
+        self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not file.exists() or file.stat().st_mtime_ns == before_ns:
+            if time.monotonic() > deadline:
+                raise ServerMissingError(f"mosquitto does not save its sessions in {file}:\n{self.log[-2000:]}")
+            time.sleep(0.02)

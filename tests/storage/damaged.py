@@ -17,6 +17,7 @@ from storage.fetch import fetch
 from storage.kv.logs import log_files
 from storage.reading import SegmentScan
 from tests.oracle.damage import flip
+from tests.storage.mirrored import replicate
 
 STREAMS = ("plant/flow", "plant/level", "site/north", "video/gate")
 BULK = "video/gate"
@@ -38,8 +39,6 @@ class Stored(NamedTuple):
     end: int
     events: int
     size_bytes: int
-    entry_bytes: int
-    """Without what a pointer leads to."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def stored_in(store: SegmentStore, stream: str) -> list[Stored]:
         for at, raw in scan.between(0, scan.record.length):
             head = entry.head(raw)
             size = len(raw) + (len(fetch(store._kv, raw)) if stream == BULK else 0)
-            found.append(Stored(at, at + head.length, head.events or 0, size, len(raw)))
+            found.append(Stored(at, at + head.length, head.events or 0, size))
     return found
 
 
@@ -187,8 +186,7 @@ def removed(kind: str, seed: int) -> Callable[[Path], Harm]:
 def mirrored(store: SegmentStore) -> Mapping[str, list[Event]]:
     """What a hub that held nothing so far gets of a store, as if the store itself had it."""
     with SegmentStore.in_memory() as hub:
-        while unit := store.next_unit("n", hub.holdings("n").streams, lambda name: True, 1 << 16):
-            hub.submit_unit(unit).result()
+        replicate(store, hub, "n", 1 << 16)
         return {stream: [event.in_stream(stream) for event in hub.read(f"n/{stream}")] for stream in STREAMS}
 
 
@@ -225,8 +223,7 @@ def _compare(base: Base, harmed: Harm, outcome: Outcome) -> None:
         ]
         assert sum(each.events for each in lost) == len(inside), f"{stream}: gaps that cover less than whole entries"
         outcome.lost_bytes += sum(gap.next.offset - gap.position.offset for gap in gaps)
-        # Bulk whose pointer is gone is cut off its chunk.
-        outcome.stored_bytes += sum(each.entry_bytes if harmed.kind == "log" else each.size_bytes for each in lost)
+        outcome.stored_bytes += sum(each.size_bytes for each in lost)
     bound = harmed.bound(base)
     assert outcome.stored_bytes <= bound, f"{outcome.stored_bytes} bytes are lost, {bound} were hit"
     assert not outcome.events or outcome.told, "loss that the check does not tell of"

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from storage import Append, Event, Frame, SegmentInfo, SegmentStore
-from storage.model import KeyRange, Position
+from storage.model import KeyRange, Position, key_point
 
 KEYS = [f"pump-{number}" for number in range(8)]
+LOW, HIGH = min(KEYS, key=key_point), max(KEYS, key=key_point)
+"""Keys of two halves of the key space."""
 
 
 def open_segments(store: SegmentStore) -> list[SegmentInfo]:
     """By key."""
     return sorted((s for s in store.stream("s").segments if s.until is None), key=lambda segment: segment.keys.low)
+
+
+def halves(store: SegmentStore) -> SegmentStore:
+    """The stream in a segment for `LOW` and one for `HIGH`."""
+    store.create_stream("s")
+    split(store)
+    return store
 
 
 def split(store: SegmentStore, index: int = 0, parts: int = 2) -> None:

@@ -18,6 +18,7 @@ from storage.kv.memory import MemoryTwin
 from storage.model import MAX_APPEND_BYTES, MAX_EVENT_BYTES, Position
 from tests.storage.conftest import Reopen
 from tests.storage.footage import BULK, append, filled, payloads, picture
+from tests.storage.mirrored import replicate
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -274,8 +275,7 @@ def test_what_is_damaged_goes_up_as_a_gap() -> None:
     before = filled(twin)
     twin.chunks.damage(2, None)
     with SegmentStore.in_memory(twin) as gateway, SegmentStore.in_memory() as hub:
-        while (unit := gateway.next_unit("n", hub.holdings("n").streams, lambda _: True, 50_000)) is not None:
-            hub.submit_unit(unit).result()
+        replicate(gateway, hub, "n", 50_000)
         kept = [event.payload for event in (*before[:4], *before[8:])]
         assert payloads(hub, "n/v") == kept
         assert len(hub.gaps("n/v")) == 4

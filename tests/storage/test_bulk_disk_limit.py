@@ -9,7 +9,7 @@ import pytest
 
 from storage import Append, Frame, Gap, GapReason, SegmentStore, StreamConfig, Ticket
 from storage.kv.memory import MemoryTwin
-from tests.storage.test_retiring import replicate
+from tests.storage.mirrored import replicate
 
 LIMIT = 2_000_000
 

@@ -10,6 +10,7 @@ import pytest
 
 from storage import Append, Event, Frame, SegmentStore, StreamConfig
 from storage.pointer import MAGIC as POINTER
+from tests.storage.mirrored import replicate
 from tests.storage.test_damage import flip, newest_log
 
 AIMS = {
@@ -56,8 +57,7 @@ def test_a_flipped_bit_in_the_log_costs_bulk_nothing(
         assert store.key_frame_before("cam", before[50].time_ns) == before[48].position
         assert store.check().ok, store.check().findings
         with SegmentStore.in_memory() as hub:
-            while (unit := store.next_unit("n", hub.holdings("n").streams, lambda _: True, 1 << 16)) is not None:
-                hub.submit_unit(unit).result()
+            replicate(store, hub, "n", 1 << 16)
             assert [event.payload for event in hub.read("n/cam")] == [event.payload for event in before]
     with SegmentStore.open(path) as store:
         assert store.recovery == ()

@@ -10,7 +10,7 @@ import pytest
 from storage import SegmentStore
 from storage import directory as module
 from storage.directory import StoreDirectory
-from storage.kv.repair import mend_current
+from storage.kv.manifest import mend_current
 from storage.kv.rocks import RocksStore
 
 

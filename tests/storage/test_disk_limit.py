@@ -10,10 +10,9 @@ import pytest
 from storage import Append, Event, FakeClock, Frame, Gap, GapReason, SegmentStore, StreamConfig, Ticket
 from storage.kv.memory import MemoryTwin
 from tests.storage.counts import COUNTS, CountsCodec
-from tests.storage.test_retiring import replicate
+from tests.storage.mirrored import replicate
 
 LIMIT = 400_000
-BALLAST = bytes(1000)
 
 
 class Ring:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,29 @@ def test_a_torn_file(base: Base, tmp_path: Path, kind: str, seed: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_file(base: Base, tmp_path: Path, kind: str) -> None:
     goes_on(base, tmp_path, removed(kind, 0))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", [i / 54 for i in range(1, 54)] if SOAK else [0.03, 0.1, 0.8, 0.9, 0.98])
+def test_a_manifest_cut_between_two_edits(base: Base, tmp_path: Path, part: float) -> None:
+    """It checks, and names fewer files than there are: the engine would unlink the others."""
+
+    def harm(store: Path) -> Harm:
+        [manifest] = victims(store, "MANIFEST")
+        ends = ends_of_edits(manifest.read_bytes())
+        os.truncate(manifest, ends[int(part * len(ends)) - 1])
+        return Harm("MANIFEST", "cut", 0)
+
+    goes_on(base, tmp_path, harm)
+
+
+def ends_of_edits(manifest: bytes) -> list[int]:
+    """Where each record of an engine's log of less than 32 KiB ends."""
+    ends, at = [0], 0
+    while at < len(manifest):
+        at += 7 + int.from_bytes(manifest[at + 4 : at + 6], "little")
+        ends.append(at)
+    return ends[1:]
 
 
 @pytest.mark.long

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from pathlib import Path
 
 import pytest
 
-from storage import FakeClock, Gap, GapReason, SegmentStore
+from storage import Append, FakeClock, Frame, Gap, GapReason, SegmentStore, StreamConfig
 from storage.kv.logs import log_files
 from storage.kv.memory import MemoryTwin
 from storage.salvage.newest import MARGIN_COMMITS
 from storage.witness import recall
-from tests.storage.test_retiring import replicate
+from tests.storage.mirrored import replicate
+from tests.storage.test_damage import flip
 
 STREAMS = ("s", "t")
 
@@ -176,3 +178,65 @@ def test_a_witness_that_is_hit_is_silent(killed: tuple[Path, SegmentStore]) -> N
         assert store.recovery == ()
         assert payloads(store, "s") == (expected(40), [])
     hub.close()
+
+
+def test_bulk_behind_a_missing_log_is_led_back_and_its_writers_go_on(tmp_path: Path) -> None:
+    live, path = tmp_path / "live", tmp_path / "store"
+    chance = random.Random(1)
+    hub = SegmentStore.in_memory()
+
+    def picture(store: SegmentStore, number: int) -> None:
+        frame = Frame([chance.randbytes(30_000)], "k", writer="w", number=number, key_frame=number % 3 == 0)
+        store.submit([Append("cam", [frame])]).result()
+
+    with SegmentStore.open(live) as store:
+        store.create_stream("cam", StreamConfig(kind="bulk"))
+        store.create_stream("s")
+        for number in range(5):
+            picture(store, number)
+    with SegmentStore.open(live) as store:
+        for number in range(5, 20):
+            picture(store, number)
+            store.writer("s").append(b"%d" % number).result()
+            if number == 9:
+                replicate(store, hub)
+        before = list(store.read("cam"))
+        open_transaction = store.begin_transaction(["cam"])
+        open_transaction.append(chance.randbytes(30_000)).result()
+        shutil.copytree(live, path, ignore=shutil.ignore_patterns("LOCK"))
+    newest_log(path).unlink()
+    with SegmentStore.open(path) as store:
+        assert list(store.read("cam")) == before
+        assert [lost.stream for lost in store.salvaged.lost] == ["s"]
+        assert store.last_number("cam", "w") == 19
+        assert store.key_frame_before("cam", before[19].time_ns) == before[18].position
+        again = Frame([before[19].payload], "k", writer="w", number=19)
+        assert store.submit([Append("cam", [again])]).result().stored == 0
+        picture(store, 20)
+        assert store.check().ok, store.check().findings
+        replicate(store, hub)
+        assert [event.payload for event in hub.read("g/cam")] == [event.payload for event in store.read("cam")]
+        assert hub.check().ok
+    with SegmentStore.open(path) as store:
+        assert store.recovery == ()
+        assert list(store.read("cam"))[:20] == before
+    hub.close()
+
+
+def test_of_bulk_behind_a_missing_log_a_block_that_is_hit_ends_what_is_led_back(tmp_path: Path) -> None:
+    live, path = tmp_path / "live", tmp_path / "store"
+    with SegmentStore.open(live) as store:
+        store.create_stream("cam", StreamConfig(kind="bulk"))
+    with SegmentStore.open(live) as store:
+        for number in range(10):
+            store.submit([Append("cam", [Frame([random.Random(number).randbytes(30_000)], "k")])]).result()
+        before = list(store.read("cam"))
+        shutil.copytree(live, path, ignore=shutil.ignore_patterns("LOCK"))
+    newest_log(path).unlink()
+    [chunk] = (path / "chunks").iterdir()
+    flip(chunk, 8 * (chunk.stat().st_size * 7 // 10 + 1000))
+    with SegmentStore.open(path) as store:
+        gaps: list[Gap] = []
+        assert list(store.read("cam", on_gap=gaps.append)) == before[:7]
+        assert [gap.events for gap in gaps] == [3]
+        assert store.check().ok, store.check().findings

@@ -10,6 +10,7 @@ from storage import SegmentStore, committer
 from storage.committer import Committer, _Pending
 from storage.errors import StoreBusyError, StoreFailedError
 from storage.kv.memory import MemoryTwin
+from tests.storage.mirrored import replicate
 from tests.storage.power import Drive
 
 STEPS_PER_EXAMPLE = 250
@@ -77,8 +78,7 @@ def test_generations_roll_and_are_read_and_mirrored_as_one(monkeypatch: pytest.M
         events = list(store.read("s"))
         assert [event.number for event in events] == list(range(300))
         assert list(store.read("s", events[137].position)) == events[137:]
-        while (unit := store.next_unit("n", hub.holdings("n").streams, lambda _: True, 3000)) is not None:
-            hub.submit_unit(unit).result()
+        replicate(store, hub, "n", 3000)
         assert [e.position for e in hub.read("n/s")] == [e.position for e in events]
         assert store.check().ok
         assert hub.check().ok

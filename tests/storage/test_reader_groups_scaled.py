@@ -7,12 +7,11 @@ import contextlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import Append, Frame, SegmentStore
+from storage import SegmentStore
 from storage.errors import StoreBusyError
 from storage.kv.memory import MemoryTwin
-from storage.model import KeyRange
 from storage.readers import Reader
-from tests.storage.scaled import KEYS, by_key, open_segments, told
+from tests.storage.scaled import KEYS, append, by_key, merge, open_segments, split, told
 
 Steps = list[tuple[str, int]]
 
@@ -31,14 +30,11 @@ def change(store: SegmentStore, what: str, value: int, written: list[tuple[str, 
     segments = open_segments(store)
     if what == "append":
         written.append((KEYS[value], b"%d" % len(written)))
-        key, payload = written[-1]
-        store.submit([Append("s", [Frame([payload], key)])]).result()
+        append(store, *written[-1])
     elif what == "split":
-        segment = segments[value % len(segments)]
-        store.scale("s", [segment.id], segment.keys.split())
+        split(store, value % len(segments))
     elif what == "merge" and len(segments) > 1:
-        one, other = segments[value % (len(segments) - 1) :][:2]
-        store.scale("s", [one.id, other.id], [KeyRange(one.keys.low, other.keys.high)])
+        merge(store, value % (len(segments) - 1))
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ import pytest
 from storage import FakeClock, RetentionPolicy, SegmentStore, StreamConfig
 from storage.errors import StoreFullError
 from tests.storage.conftest import Reopen
-from tests.storage.test_retiring import replicate
+from tests.storage.mirrored import replicate
 
 HOUR_S = 3600.0
 

@@ -12,6 +12,7 @@ from storage.kv.contract import Batch, Item
 from storage.kv.memory import MemoryTwin
 from storage.mirror.unit import Held, HeldSegment
 from tests.storage.conftest import Reopen
+from tests.storage.mirrored import replicate
 from tests.storage.test_truncation import fill
 
 
@@ -23,18 +24,6 @@ def small_generations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def names(store: SegmentStore, kind: str) -> list[str]:
     return [name for name in store._kv.families() if name.startswith(kind)]
-
-
-def replicate(store: SegmentStore, hub: SegmentStore, node: str = "g", max_bytes: int = 1000) -> int:
-    """Bring everything up. How many units that took."""
-    units = 0
-    while True:
-        held = hub.holdings(node).streams
-        unit = store.next_unit(node, held, lambda _: True, max_bytes)
-        if unit is None:
-            return units
-        hub.submit_unit(unit).result()
-        units += 1
 
 
 def test_a_generation_below_every_start_goes_and_its_number_is_not_used_again(reopen: Reopen) -> None:
@@ -315,11 +304,11 @@ def test_a_segments_generations_follow_each_other_by_number(
     fill(store, 1, "s0")
     fill(store, 1, "s1")
     last = store._catalog.generations_of(SegmentKey(2, 0, 0))[-1][1]
-    into = store._committer.generations.begin(99, 1 << 20)
+    into = store._committer.generations.begin(99, 1 << 20, 1 << 20)
     assert into.telemetry(configs[0]).number < last
     assert into.telemetry(configs[0], after=last).number > last
     assert into.telemetry(configs[0]).number > last
-    assert store._committer.generations.begin(99, 1 << 20).telemetry(configs[0], after=last).number > last
+    assert store._committer.generations.begin(99, 1 << 20, 1 << 20).telemetry(configs[0], after=last).number > last
 
 
 def test_a_generation_that_was_lost_is_shown_as_damage_between_what_is_left(reopen: Reopen) -> None:

@@ -11,7 +11,7 @@ from storage.errors import ConditionFailedError, StorageError, StreamSealedError
 from storage.group import Group
 from storage.kv.memory import MemoryTwin
 from storage.model import KeyRange, Position, key_point
-from tests.storage.scaled import KEYS, append, merge, open_segments, scaled, split, told
+from tests.storage.scaled import HIGH, KEYS, LOW, append, halves, merge, open_segments, scaled, split, told
 
 
 def test_a_key_is_in_one_open_segment_and_goes_on_in_its_successor() -> None:
@@ -40,45 +40,34 @@ def test_every_position_from_before_and_between_scales_goes_on_exactly_behind_it
 
 
 def test_a_position_between_the_events_of_one_append_goes_on_exactly_behind_itself() -> None:
-    with SegmentStore.in_memory() as store:
-        store.create_stream("s")
-        split(store)
-        low, high = open_segments(store)
-        one = next(key for key in KEYS if key_point(key) in low.keys)
-        other = next(key for key in KEYS if key_point(key) in high.keys)
-        append(store, other, b"0")
-        append(store, one, b"1")
-        store.submit([Append("s", [Frame([b"2", b"3"], other)])]).result()
+    with halves(SegmentStore.in_memory()) as store:
+        append(store, HIGH, b"0")
+        append(store, LOW, b"1")
+        store.submit([Append("s", [Frame([b"2", b"3"], HIGH)])]).result()
         events = list(store.read("s"))
         for index, event in enumerate(events):
             assert list(store.read("s", event.next)) == events[index + 1 :]
 
 
 def test_writers_whose_numbers_lie_in_several_segments_are_checked_over_all_of_them() -> None:
-    with SegmentStore.in_memory() as store:
-        store.create_stream("s")
-        split(store)
-        low, high = open_segments(store)
-        keys = [next(key for key in KEYS if key_point(key) in segment.keys) for segment in (high, low)]
+    with halves(SegmentStore.in_memory()) as store:
         writer = store.writer("s", "w")
-        last = [writer.append(b"x", key).result().positions[0] for key in keys]
+        writer.append(b"x", HIGH).result()
+        writer.append(b"x", LOW).result()
         assert store.check().ok
-        writer.append(b"x", keys[0]).result()
-        assert last[0] is not None
+        writer.append(b"x", HIGH).result()
         store.truncate("s", store.cut("s", "tail").positions[1])
         assert store.check().ok
 
 
 def test_a_cut_shares_out_the_key_space_where_a_segment_was_given_up_whole() -> None:
-    with SegmentStore.in_memory() as store:
-        store.create_stream("s")
-        split(store)
+    with halves(SegmentStore.in_memory()) as store:
         low, high = open_segments(store)
-        keys = {segment: next(key for key in KEYS if key_point(key) in segment.keys) for segment in (low, high)}
-        last = [append(store, keys[segment], b"0") for segment in (low, high)][-1]
+        append(store, LOW, b"0")
+        last = append(store, HIGH, b"0")
         store.scale("s", [low.id, high.id], KeyRange().split(3))
         store.truncate("s", last._replace(offset=store.stream("s").segments[high.id.number].length))
-        append(store, keys[high], b"1")
+        append(store, HIGH, b"1")
         ranges = {segment.id.number: segment.keys for segment in store.stream("s").segments}
         for where in ("head", Position(0, 0, 0)):
             held = sorted(ranges[position.number].low for position in store.cut("s", where).positions)
@@ -154,17 +143,13 @@ def test_a_scale_survives_a_power_cut_and_is_read_on_from_where_it_was() -> None
 
 
 def test_a_conditional_append_is_judged_by_the_segment_of_its_key() -> None:
-    with SegmentStore.in_memory() as store:
-        store.create_stream("s")
-        split(store)
-        low, high = open_segments(store)
-        key = next(key for key in KEYS if key_point(key) in high.keys)
-        append(store, key, b"0")
-        length = open_segments(store)[1].length
-        assert low.length == 0
+    with halves(SegmentStore.in_memory()) as store:
+        append(store, HIGH, b"0")
+        low, high = (segment.length for segment in open_segments(store))
+        assert low == 0
         with pytest.raises(ConditionFailedError):
-            store.submit([Append("s", [Frame([b"1"], key)], expected_length=0)]).result()
-        store.submit([Append("s", [Frame([b"1"], key)], expected_length=length)]).result()
+            store.submit([Append("s", [Frame([b"1"], HIGH)], expected_length=low)]).result()
+        store.submit([Append("s", [Frame([b"1"], HIGH)], expected_length=high)]).result()
 
 
 def test_a_time_is_found_in_every_segment() -> None:
@@ -232,13 +217,10 @@ def test_under_random_scales_each_key_is_read_once_and_in_order(
 
 def test_check_finds_a_writers_last_number_in_whichever_segment_it_is() -> None:
     """Keys of a later segment may have been written before those of an earlier one; and given up, or not."""
-    low, high = sorted(KEYS, key=key_point)[:: len(KEYS) - 1]
-    with SegmentStore.in_memory() as store:
-        store.create_stream("s")
-        split(store)
+    with halves(SegmentStore.in_memory()) as store:
         writer = store.writer("s", "w")
-        writer.append(b"0", high).result()
-        position = writer.append(b"1", low).result().positions[0]
+        writer.append(b"0", HIGH).result()
+        position = writer.append(b"1", LOW).result().positions[0]
         assert position is not None
         assert store.check().findings == []
         store.truncate("s", position._replace(offset=store.stream("s").segments[1].length))
@@ -247,12 +229,9 @@ def test_check_finds_a_writers_last_number_in_whichever_segment_it_is() -> None:
 
 
 def test_check_finds_a_number_ahead_of_the_events_though_older_ones_were_given_up() -> None:
-    low, high = sorted(KEYS, key=key_point)[:: len(KEYS) - 1]
-    with SegmentStore.in_memory() as store:
-        store.create_stream("s")
-        split(store)
+    with halves(SegmentStore.in_memory()) as store:
         writer = store.writer("s", "w")
-        for key in (low, high, low):
+        for key in (LOW, HIGH, LOW):
             writer.append(b"x", key).result()
         store.truncate("s", list(store.read("s"))[2].position)
         assert store.check().findings == []

@@ -11,20 +11,15 @@ from hypothesis import strategies as st
 
 from storage import Append, Frame, SegmentStore, committer
 from storage.kv.memory import MemoryTwin
-from storage.mirror.unit import Unit
 from storage.model import KeyRange, Position
 from storage.records import StreamRecord
 from tests.storage.conftest import Reopen
-from tests.storage.scaled import KEYS, append, open_segments
-from tests.storage.test_retiring import replicate
-
-
-def next_unit(gateway: SegmentStore, hub: SegmentStore, max_bytes: int = 1) -> Unit | None:
-    return gateway.next_unit("g", hub.holdings("g").streams, lambda _: True, max_bytes)
+from tests.storage.mirrored import next_unit, replicate
+from tests.storage.scaled import KEYS, append, merge, open_segments, scaled, split
 
 
 def drain(gateway: SegmentStore, hub: SegmentStore, max_bytes: int = 1) -> None:
-    while (unit := next_unit(gateway, hub, max_bytes)) is not None:
+    while (unit := next_unit(gateway, hub, max_bytes=max_bytes)) is not None:
         hub.submit_unit(unit).result()
         here = [(event.routing_key, event.payload) for event in gateway.read("s")]
         there = [(event.routing_key, event.payload) for event in hub.read("g/s")]
@@ -45,12 +40,7 @@ def same(gateway: SegmentStore, hub: SegmentStore) -> None:
 
 def test_scales_reach_the_hub_with_what_was_written_around_them() -> None:
     with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
-        gateway.create_stream("s")
-        for number in range(24):
-            append(gateway, KEYS[number % 8], b"%d" % number)
-            if number % 6 == 5:
-                segment = open_segments(gateway)[0]
-                gateway.scale("s", [segment.id], segment.keys.split())
+        scaled(gateway, 24)
         drain(gateway, hub)
         same(gateway, hub)
 
@@ -60,8 +50,7 @@ def test_a_scale_or_a_seal_reaches_the_hub_though_nothing_is_written_behind_it()
         gateway.create_stream("s")
         append(gateway, "a", b"0")
         drain(gateway, hub)
-        segment = open_segments(gateway)[0]
-        gateway.scale("s", [segment.id], segment.keys.split())
+        split(gateway)
         drain(gateway, hub)
         same(gateway, hub)
         gateway.seal("s")
@@ -74,8 +63,7 @@ def test_a_unit_from_before_a_scale_does_not_tell_of_it() -> None:
     with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
         gateway.create_stream("s")
         append(gateway, "a", b"0")
-        segment = open_segments(gateway)[0]
-        gateway.scale("s", [segment.id], segment.keys.split())
+        split(gateway)
         unit = next_unit(gateway, hub)
         assert unit is not None
         hub.submit_unit(unit).result()
@@ -87,13 +75,12 @@ def test_a_head_given_up_before_it_was_sent_is_a_gap_in_each_segment() -> None:
         gateway.create_stream("s")
         append(gateway, "a", b"0")
         drain(gateway, hub)
-        segment = open_segments(gateway)[0]
-        gateway.scale("s", [segment.id], segment.keys.split())
+        split(gateway)
         for number in range(20):
             append(gateway, KEYS[number % 8], b"%d" % number)
         kept = list(gateway.read("s"))[15:]
         gateway.truncate("s", gateway.cut("s", kept[0].position))
-        drain_plain(gateway, hub)
+        replicate(gateway, hub, max_bytes=1)
         assert [event.payload for event in hub.read("g/s")] == [b"0", *(event.payload for event in kept)]
         assert sum(segment.gaps for segment in hub.stream("g/s").segments) == 2
         assert hub.check().ok
@@ -111,15 +98,10 @@ def test_a_head_given_up_behind_a_scale_that_is_not_sent_yet_waits_for_it() -> N
         for number in range(3):
             last = append(gateway, "a", b"%d" % number)
         gateway.truncate("s", last)
-        drain_plain(gateway, hub)
+        replicate(gateway, hub, max_bytes=1)
         assert [event.payload for event in hub.read("g/s")] == [event.payload for event in gateway.read("s")]
         assert sum(segment.gaps for segment in hub.stream("g/s").segments) == 1
         assert hub.check().ok
-
-
-def drain_plain(gateway: SegmentStore, hub: SegmentStore) -> None:
-    while (unit := next_unit(gateway, hub)) is not None:
-        hub.submit_unit(unit).result()
 
 
 @settings(max_examples=40, deadline=None)
@@ -146,12 +128,10 @@ def test_under_random_scales_the_hub_is_always_a_prefix(steps: list[tuple[str, i
         if what == "append":
             append(gateway, KEYS[value], b"%d" % number)
         elif what == "split":
-            segment = segments[value % len(segments)]
-            gateway.scale("s", [segment.id], segment.keys.split())
+            split(gateway, value % len(segments))
         elif what == "merge" and len(segments) > 1:
-            one, other = segments[value % (len(segments) - 1) :][:2]
-            gateway.scale("s", [one.id, other.id], [KeyRange(one.keys.low, other.keys.high)])
-        elif what == "drain" and (unit := next_unit(gateway, hub, value)) is not None:
+            merge(gateway, value % (len(segments) - 1))
+        elif what == "drain" and (unit := next_unit(gateway, hub, max_bytes=value)) is not None:
             hub.submit_unit(unit).result()
             hub.submit_unit(unit).result()
         elif what == "hub power cut":
@@ -167,12 +147,7 @@ def test_under_random_scales_the_hub_is_always_a_prefix(steps: list[tuple[str, i
 def test_what_the_chain_no_longer_tells_the_segments_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer, "SETTLED_BYTES", 4000)
     with SegmentStore.in_memory() as gateway, SegmentStore.in_memory() as hub:
-        gateway.create_stream("s")
-        for number in range(12):
-            append(gateway, KEYS[number % 8], b"%d" % number)
-            if number % 3 == 2:
-                segment = open_segments(gateway)[0]
-                gateway.scale("s", [segment.id], segment.keys.split())
+        scaled(gateway, 15)
         gateway.seal("s")
         catalog = gateway._catalog
         assert catalog.node is not None
@@ -198,8 +173,7 @@ def test_what_is_held_of_a_node_is_told_without_a_look_at_the_streams_of_others(
                 for name in ("s", "t"):
                     gateway.create_stream(name)
                     gateway.submit([Append(name, [Frame([b"x"])])]).result()
-                while (unit := gateway.next_unit(node, hub.holdings(node).streams, lambda _: True, 1)) is not None:
-                    hub.submit_unit(unit).result()
+                replicate(gateway, hub, node, max_bytes=1)
         hub.create_stream("s")
         hub._catalog.streams = NotWalked(hub._catalog.streams)
         assert sorted(hub.holdings("g").streams) == ["s", "t"]

@@ -10,7 +10,7 @@ import pytest
 
 from storage import Append, Frame, GapReason, SegmentStore, StreamConfig, Ticket, committer
 from storage.retention.thinning import MOST_LEVELS, Thinning, thinnable
-from tests.storage.test_retiring import replicate
+from tests.storage.mirrored import replicate
 
 THIN = StreamConfig(when_full="thin")
 

@@ -18,7 +18,7 @@ from storage.model import TransactionState
 from storage.records import SegmentRecord
 from storage.transactions import placing
 from tests.storage.conftest import Reopen
-from tests.storage.test_retiring import replicate
+from tests.storage.mirrored import replicate
 
 
 @pytest.fixture

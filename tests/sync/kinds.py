@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from aiohttp import web
 
 from edge.http.hub import HubLimits, hub_application
+from storage.errors import StoreClosedError
 from storage.trace import Trace, no_trace
 from sync.contract import Upstream
 from sync.fake import LoopbackUpstream
@@ -33,7 +34,6 @@ class HubServer:
         self._tokens = tokens
         self._limits = limits
         self._tls = tls
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
         self._over = threading.Event()
         self.port = 0
@@ -48,7 +48,7 @@ class HubServer:
         self._over = threading.Event()
         application = hub_application(receiver, self._tokens, trace, self._limits)
         self._threads = [
-            threading.Thread(target=self._serve, args=(application, ready), daemon=True),
+            threading.Thread(target=self._serve, args=(application, ready, self._over), daemon=True),
             threading.Thread(target=self._commit, args=(commit, self._over), daemon=True),
         ]
         for thread in self._threads:
@@ -57,30 +57,30 @@ class HubServer:
 
     def stop(self) -> None:
         self._over.set()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
         for thread in self._threads:
             thread.join(10)
             assert not thread.is_alive()
 
-    def _serve(self, application: web.Application, ready: threading.Event) -> None:
-        loop = asyncio.new_event_loop()
-        self._loop = loop
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self._tls)
-        loop.run_until_complete(site.start())
-        self.port = runner.addresses[0][1]
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+    def _serve(self, application: web.Application, ready: threading.Event, over: threading.Event) -> None:
+        async def serve() -> None:
+            runner = web.AppRunner(application, shutdown_timeout=0.1)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self._tls).start()
+            self.port = runner.addresses[0][1]
+            ready.set()
+            await asyncio.to_thread(over.wait)
+            await runner.cleanup()
+
+        asyncio.run(serve())
 
     @staticmethod
     def _commit(commit: Callable[[], object], over: threading.Event) -> None:
+        """Until the power goes inside of a commit: then nobody answers any more, either."""
         while not over.is_set():
-            commit()
+            try:
+                commit()
+            except StoreClosedError:
+                over.set()
 
 
 def loopback(hub: Hub, traces: Sequence[Trace]) -> Iterator[list[Upstream]]:

@@ -28,7 +28,8 @@ from storage import (
 from storage.errors import StorageError, StoreClosedError, StoreFailedError
 from storage.kv.memory import MemoryTwin
 from storage.model import RetentionPolicy
-from tests.storage.model.semantics import Append, Appends, Commit, Create, Done, Model, Place, Said, Scale, Submission
+from tests.storage.model.semantics import Done, Model
+from tests.storage.model.submissions import Append, Appends, Commit, Create, Place, Said, Scale, Submission
 
 STREAMS = {
     "a": StreamConfig(),

@@ -7,8 +7,6 @@ from hypothesis.stateful import rule
 
 from tests.storage.model.bench import Bench, survives
 
-TROUBLES = ["power cut", "reboot", "failed sync", "failed sync, no power cut", "restart", "stall"]
-
 
 class Breaking(Bench):
     """The power goes at a moment between rules, or at some step of what comes next."""

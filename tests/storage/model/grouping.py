@@ -9,7 +9,7 @@ from storage import Event, SegmentId
 from storage.errors import StoreBusyError
 from storage.readers import CheckpointEvent, GroupConfig, Reader, ReaderGroup, ReaderPosition
 from tests.storage.model.bench import Bench, survives
-from tests.storage.model.semantics import Place
+from tests.storage.model.submissions import Place
 
 READ = ("a", "b/c")
 READERS = ("p", "q", "r")

@@ -10,7 +10,7 @@ from storage.kv.memory import MemoryTwin
 from storage.mirror.unit import Unit
 from storage.model import is_internal
 from tests.storage.model.bench import Bench
-from tests.storage.model.semantics import Place
+from tests.storage.model.submissions import Place
 
 
 class Mirroring(Bench):

@@ -10,7 +10,7 @@ from hypothesis.stateful import rule
 from storage import Event, Gap, Position, StreamCut
 from storage.merging import StreamReader
 from tests.storage.model.bench import Bench, survives
-from tests.storage.model.semantics import Place, Places, Truncate
+from tests.storage.model.submissions import Place, Places, Truncate
 
 
 @dataclass

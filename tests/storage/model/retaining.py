@@ -9,7 +9,8 @@ from storage import Position
 from tests.storage.model.bench import STREAMS, survives
 from tests.storage.model.grouping import Grouping
 from tests.storage.model.mirroring import Mirroring
-from tests.storage.model.semantics import Place, Segment
+from tests.storage.model.semantics import Segment
+from tests.storage.model.submissions import Place
 
 
 class Retaining(Grouping, Mirroring):

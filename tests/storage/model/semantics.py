@@ -31,29 +31,24 @@ from storage.errors import (
     WriterNumberGapError,
 )
 from storage.model import KeyRange, TransactionState, key_point
+from tests.storage.model.submissions import (
+    Abort,
+    Append,
+    Appends,
+    Begin,
+    Commit,
+    Create,
+    Place,
+    Places,
+    Put,
+    Said,
+    Scale,
+    Seal,
+    Submission,
+    Truncate,
+)
 
 OPEN, COMMITTED, ABORTED = TransactionState.OPEN, TransactionState.COMMITTED, TransactionState.ABORTED
-
-
-class Said(NamedTuple):
-    """An event as it was appended. `time_ns` is when, since 1970."""
-
-    key: str
-    payload: bytes
-    time_ns: int
-    writer: str | None = None
-    number: int | None = None
-
-
-class Place(NamedTuple):
-    """An event's place: the segment's number, and which event of that segment it is. The same for ever."""
-
-    segment: int
-    ordinal: int
-
-
-Places = Mapping[int, int]
-"""Where a reader stands: of each segment the index of the event that it is handed next; not named: of the first."""
 
 
 @dataclass
@@ -168,67 +163,6 @@ class Stream:
             if (index := places.get(segment.number, 0)) > segment.start:
                 segment.start = max(segment.start, segment.first_of_commit(index))
         return sum(segment.start for segment in self.segments) - before
-
-
-# what is submitted
-
-
-class Append(NamedTuple):
-    """Events for one stream, under one writer or none, and the length that the segment of the first is to have."""
-
-    stream: str
-    said: Sequence[Said]
-    expected: int | None = None
-
-
-class Appends(NamedTuple):
-    """Appends to one stream or several, and cursors that move with them."""
-
-    appends: Sequence[Append]
-    cursors: Mapping[str, bytes] = {}
-
-
-class Create(NamedTuple):
-    stream: str
-
-
-class Scale(NamedTuple):
-    stream: str
-    sealed: Sequence[int]
-    ranges: Sequence[KeyRange]
-
-
-class Seal(NamedTuple):
-    stream: str
-
-
-class Truncate(NamedTuple):
-    stream: str
-    places: Places
-
-
-class Begin(NamedTuple):
-    transaction: UUID
-    streams: Sequence[str]
-
-
-class Put(NamedTuple):
-    """Appends into a transaction."""
-
-    transaction: UUID
-    appends: Sequence[Append]
-
-
-class Commit(NamedTuple):
-    transaction: UUID
-    cursors: Mapping[str, bytes] = {}
-
-
-class Abort(NamedTuple):
-    transaction: UUID
-
-
-Submission = Appends | Create | Scale | Seal | Truncate | Begin | Put | Commit | Abort
 
 
 class Done(NamedTuple):

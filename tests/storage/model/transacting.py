@@ -12,7 +12,8 @@ from hypothesis.stateful import precondition, rule
 from storage import Ticket
 from storage.errors import TransactionEndedError, UnknownTransactionError
 from tests.storage.model.bench import InFlight, survives
-from tests.storage.model.semantics import OPEN, Abort, Append, Begin, Commit, Put, Submission
+from tests.storage.model.semantics import OPEN
+from tests.storage.model.submissions import Abort, Append, Begin, Commit, Put, Submission
 from tests.storage.model.writing import Writing, counts, keys, sizes
 
 writers = st.sampled_from([None, None, "w", "x"])

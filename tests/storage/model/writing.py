@@ -10,7 +10,8 @@ from hypothesis.stateful import rule
 from storage import KeyRange, SegmentId
 from storage.errors import StorageError, StoreFullError
 from tests.storage.model.bench import STREAMS, WRITERS, Bench, survives
-from tests.storage.model.semantics import Append, Appends, Model, Said, Scale, Seal, Segment, Truncate
+from tests.storage.model.semantics import Model, Segment
+from tests.storage.model.submissions import Append, Appends, Said, Scale, Seal, Truncate
 
 KEYS = [f"pump-{number}" for number in range(8)]
 MOST_SEGMENTS = 40

@@ -1,0 +1,67 @@
+"""`python -m tests.drivers.subscriber_campaign.broken WHICH ARGUMENTS-OF-THE-NODE`: a gateway with one promise broken.
+
+early         PUBACKs leave before the commit
+forgetful     no candidates are committed
+suspicious    every message that equals the one before it on its topic is taken for a redelivery
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from drivers.contract import Delivery
+from drivers.mqtt.connection import Incoming
+from drivers.mqtt.driver import MqttDriver, _Receipt, digest
+from drivers.mqtt.redelivery import Redelivery
+from tests.oracle.aim import module_command
+from tests.oracle.node import main
+
+
+def answer_early() -> None:
+    make = MqttDriver._delivery
+
+    def ready_at_once(driver: MqttDriver, incoming: Sequence[Incoming]) -> Delivery | None:
+        delivery = make(driver, incoming)
+        for receipt in driver._receipts:
+            receipt.ready = True
+        return delivery
+
+    MqttDriver._delivery = ready_at_once  # type: ignore[method-assign, assignment]
+
+
+def forget_candidates() -> None:
+    Redelivery.candidates = lambda redelivery: {}  # type: ignore[method-assign, assignment]
+
+
+def suspect_equals() -> None:
+    is_new = MqttDriver._is_new
+    last: dict[str | None, bytes] = {}
+
+    def is_unlike(driver: MqttDriver, message: Incoming, receipt: _Receipt) -> bool:
+        new = is_new(driver, message, receipt)
+        equal = last.get(message.topic) == digest(message)
+        last[message.topic] = digest(message)
+        return new and not equal
+
+    MqttDriver._is_new = is_unlike  # type: ignore[method-assign, assignment]
+
+
+BREAKS: dict[str, Callable[[], None]] = {
+    "early": answer_early,
+    "forgetful": forget_candidates,
+    "suspicious": suspect_equals,
+}
+
+
+def broken_command(which: str, folder: Path) -> tuple[str, ...]:
+    """In place of `tests.oracle.aim.node_command`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = (which, "--hits", str(folder / "hits"), "--aim", str(folder / "aim"), "--")
+    return module_command("tests.drivers.subscriber_campaign.broken", *arguments)
+
+
+if __name__ == "__main__":
+    BREAKS[sys.argv.pop(1)]()
+    sys.exit(main())
