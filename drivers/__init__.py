@@ -41,6 +41,9 @@ Interrupting
     the store has answered, so that acknowledgements leave at once; without it they leave at the end of a poll of at most
     20 ms.
 
+Steps
+    A driver that has steps which a crash test should aim at, or a log should name, has a method `trace_with`.
+
 Errors
     `DeviceLostError`: the device or its link is gone, the source opens again with full-jitter backoff.
     `DriverConfigError`: it can't work as configured; the source stays FAILED until somebody restarts it.

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, TypeVar, dataclass_transform, runtime_che
 
 from storage.clock import Clock
 from storage.model import Append
+from storage.trace import Trace
 
 MAX_DELIVERY_BYTES = 16 << 20
 """Payload in one delivery."""
@@ -142,6 +143,14 @@ class Tends(Protocol):
 
     def tend(self, timeout_s: float) -> None:
         """In place of a poll: do what can't wait, for at most `timeout_s`, and hand nothing over. Raises DeviceLostError."""
+
+
+@runtime_checkable
+class Traced(Protocol):
+    """A driver with named steps of its own."""
+
+    def trace_with(self, trace: Trace) -> None:
+        """Where to name them. Called once, before `open`."""
 
 
 class DriverClass(Protocol):

@@ -36,6 +36,7 @@ from drivers.contract import (
     Shape,
     SourceSettings,
     Tends,
+    Traced,
 )
 from drivers.outbox import Outbox, Sink
 from storage.clock import Clock
@@ -286,6 +287,8 @@ class Source:
             self._driver, self._shape, self._pushback = driver, driver.shape, driver.pushback
             self._interruptible = driver if isinstance(driver, Interruptible) else None
             self._tends = driver if isinstance(driver, Tends) else None
+            if isinstance(driver, Traced):
+                driver.trace_with(self._trace)
             if isinstance(driver, KeepsParts):
                 parts = self._committed_parts()
                 self._parts = set(parts)

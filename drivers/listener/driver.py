@@ -24,6 +24,7 @@ from drivers.listener.sockets import Sockets, listening_socket
 from drivers.template import Router
 from drivers.waking import Waker
 from storage.clock import Clock
+from storage.trace import Trace, no_trace
 
 MAX_WAITING_BYTES = 32 << 20
 """Of all clients' messages that are not durable yet. Above it nobody is read, until half of it is durable."""
@@ -79,6 +80,7 @@ class ListenerDriver:
         self._to_write: dict[Client, None] = {}
         self._named = 0
         self._expired_s = 0.0
+        self._trace: Trace = no_trace
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -93,6 +95,9 @@ class ListenerDriver:
 
     def take_parts(self, parts: Mapping[str, bytes]) -> None:
         self._parts = parts
+
+    def trace_with(self, trace: Trace) -> None:
+        self._trace = trace
 
     def open(self, state: bytes | None) -> None:
         config, name = self._config, self._settings.name
@@ -129,6 +134,7 @@ class ListenerDriver:
         self._turn(0.0 if intake.ready else timeout_s)
         if not intake.ready:
             return None
+        self._trace("listener.received", {"source": self._settings.name})
         delivery, answers = intake.delivery()
         if answers is not None:
             self._answer(answers)
@@ -291,12 +297,14 @@ class ListenerDriver:
         sockets, _ = self._opened()
         while self._to_write:
             to_write, self._to_write = self._to_write, {}
+            self._trace("listener.acknowledging", {"source": self._settings.name, "clients": len(to_write)})
             for client in to_write:
                 peer = client.peer
                 if self._clients.get(peer) is client:
                     peer.connection.resume()
                     sockets.write(peer)
                     self._look(peer)
+            self._trace("listener.acknowledged", {"source": self._settings.name, "clients": len(to_write)})
 
     def _opened(self) -> tuple[Sockets, Intake]:
         assert self._sockets is not None and self._intake is not None, "poll before open"

@@ -3,8 +3,9 @@
 Cast
     A gateway and a hub, each a process of its own (`python -m edge run`) in a temporary folder, and between them a link
     that is a forwarder in this process. The gateway is fed by a serial instrument on a pseudo-terminal (NMEA 0183), by
-    three MQTT publishers through a mosquitto where one is on the PATH, and by a program that writes over the local socket
-    and, whenever an answer was lost, sends its last answered batch again. Everything sent is numbered from 0 per sender.
+    three MQTT devices that connect to it, QoS 1, and send again what had no answer when the connection broke, and by a
+    program that writes over the local socket and, whenever an answer was lost, sends its last answered batch again.
+    Everything sent is numbered from 0 per sender.
 
 Story
     Capture; the link is cut; capture goes on; the gateway is killed with SIGKILL and started again, the link still cut;
@@ -12,7 +13,7 @@ Story
 
 Told safe, known outside the gateway
     serial      the numbers that a reader of the gateway's socket has seen: readers see only what is durable
-    MQTT        the messages whose PUBACK left the gateway, seen on the wire between gateway and broker
+    MQTT        the messages whose PUBACK the device has
     writer      the batches that were answered for
 
 Verdict

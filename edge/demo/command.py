@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from edge.demo.broker import Broker, find_mosquitto
-from edge.demo.nodes import NODE_COMMAND, NodeError
+from edge.demo.nodes import NODE_COMMAND
 from edge.demo.scene import Rates, Scene
 from edge.demo.show import LiveShow, PlainShow, show_result
 from edge.demo.story import Outcome, Show, Story
@@ -20,10 +19,6 @@ from edge.errors import EdgeError
 
 SECONDS = 20.0
 SHORTEST_S, LONGEST_S = 4.0, 60.0
-
-NO_MOSQUITTO = (
-    "mosquitto is not on the PATH: going on without MQTT publishers. To see them too: sudo apt install mosquitto"
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,28 +72,11 @@ def _play(seconds: float, show: Show, command: Sequence[str]) -> Outcome:
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edge-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        broker = _broker(folder, show)
+        scene = Scene(folder, rates=Rates(), command=command)
         try:
-            scene = Scene(folder, broker_port=None if broker is None else broker.port, rates=Rates(), command=command)
-            try:
-                return Story(scene, show, seconds, began_s).play()
-            finally:
-                scene.close()
+            return Story(scene, show, seconds, began_s).play()
         finally:
-            if broker is not None:
-                broker.close()
-
-
-def _broker(folder: Path, show: Show) -> Broker | None:
-    program = find_mosquitto()
-    if program is None:
-        show.say(0.0, NO_MOSQUITTO)
-        return None
-    try:
-        return Broker(program, folder / "broker")
-    except NodeError as error:
-        show.say(0.0, f"{error}. Going on without MQTT publishers.")
-        return None
+            scene.close()
 
 
 def _parser() -> argparse.ArgumentParser:

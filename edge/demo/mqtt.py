@@ -1,4 +1,4 @@
-"""As much of MQTT 3.1.1 as a publisher needs that counts for itself, and an observer between gateway and broker."""
+"""As much of MQTT 3.1.1 as a device needs that publishes at QoS 1, counts for itself, and comes back after a break."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 from edge.demo.feed import Feed
-from edge.demo.numbering import read_number, stamp
+from edge.demo.numbering import stamp
 
-CONNACK, PUBLISH, PUBACK, SUBACK = 2, 3, 4, 9
-WINDOW = 500
-"""Messages that a publisher has under way to the broker."""
+CONNACK, PUBLISH, PUBACK = 2, 3, 4
+WINDOW = 50
+"""Messages that a device has under way."""
+RETRY_S = 0.1
 TIMEOUT_S = 10.0
 
 
@@ -29,8 +29,9 @@ def packet(head: int, body: bytes) -> bytes:
             return bytes([head]) + bytes(length) + body
 
 
-def _text(text: str) -> bytes:
-    return struct.pack(">H", len(text.encode())) + text.encode()
+def text(content: str) -> bytes:
+    """Text behind its length."""
+    return struct.pack(">H", len(content.encode())) + content.encode()
 
 
 class PacketReader:
@@ -58,106 +59,94 @@ class PacketReader:
         return None
 
 
-class Tap:
-    """What the gateway acknowledged to the broker, as seen on the wire between the two.
+class Device(Feed):
+    """Publishes numbered messages on one topic at QoS 1, in a session that is kept: what was not answered when the
+    connection broke is sent again, marked so, before anything new.
 
-    A PUBACK that left the gateway counts, whether or not the broker got it: it said that the message is safe.
+    `told` holds the numbers whose PUBACK has come.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._told: dict[str, set[int]] = {}
-        self.subscribed = threading.Event()
-        self.redelivered = 0
-        """PUBLISH packets marked as sent before."""
-
-    def observe(self) -> TapConnection:
-        """For one connection."""
-        return TapConnection(self)
-
-    def told(self) -> dict[str, set[int]]:
-        with self._lock:
-            return {who: set(numbers) for who, numbers in self._told.items()}
-
-    def acknowledged(self, payload: bytes) -> None:
-        number = read_number(payload)
-        if number is not None:
-            with self._lock:
-                self._told.setdefault(number[0], set()).add(number[1])
-
-
-class TapConnection:
-    """One connection of the gateway to the broker. A PUBACK answers a PUBLISH of the same connection."""
-
-    def __init__(self, tap: Tap) -> None:
-        self._tap = tap
-        self._up, self._down = PacketReader(), PacketReader()
-        self._open: dict[int, bytes] = {}
-
-    def upward(self, data: bytes) -> None:
-        for head, body in self._up.feed(data):
-            if head >> 4 == PUBACK:
-                payload = self._open.pop(struct.unpack_from(">H", body)[0], None)
-                if payload is not None:
-                    self._tap.acknowledged(payload)
-
-    def downward(self, data: bytes) -> None:
-        for head, body in self._down.feed(data):
-            if head >> 4 == SUBACK:
-                self._tap.subscribed.set()
-            elif head >> 4 == PUBLISH and head & 0x06:
-                topic_end = 2 + struct.unpack_from(">H", body)[0]
-                self._tap.redelivered += bool(head & 0x08)
-                self._open[struct.unpack_from(">H", body, topic_end)[0]] = body[topic_end + 2 :]
-
-
-class MqttPublisher(Feed):
-    """Publishes numbered messages on one topic at QoS 1. `taken` counts what the broker answered for."""
 
     def __init__(self, who: str, topic: str, port: int, rate_per_s: float) -> None:
         super().__init__(who)
-        self._topic = _text(topic)
+        self._topic = text(topic)
         self._port = port
         self._rate_per_s = rate_per_s
-        self._reader = PacketReader()
-        self._packet_id = 0
-        self.taken = 0
+        self._lock = threading.Lock()
+        self._told: set[int] = set()
+        self._unanswered: dict[int, int] = {}
+        self.repeated = 0
+        """Messages sent again."""
+
+    def told(self) -> set[int]:
+        with self._lock:
+            return set(self._told)
 
     def run(self) -> None:
-        with self._connect() as connection:
-            began_s = time.monotonic()
-            while not self.stopping.is_set():
-                due = int((time.monotonic() - began_s) * self._rate_per_s) + 1
-                count = min(due - self.sent, WINDOW - (self.sent - self.taken))
-                if count > 0:
-                    connection.sendall(b"".join(self._next() for _ in range(count)))
-                self._take_answers(connection, wait_s=0.0)
-                self.stopping.wait(0.02)
-            deadline_s = time.monotonic() + TIMEOUT_S
-            while self.taken < self.sent and time.monotonic() < deadline_s:
-                self._take_answers(connection, wait_s=0.1)
-            connection.sendall(b"\xe0\x00")
+        began_s = time.monotonic()
+        ending_s: float | None = None
+        while self._unanswered or not self.stopping.is_set():
+            if self.stopping.is_set():
+                ending_s = ending_s or time.monotonic() + TIMEOUT_S
+                if time.monotonic() > ending_s:
+                    raise TimeoutError(f"{len(self._unanswered)} messages of {self.name} were not answered")
+            try:
+                with self._connect() as connection:
+                    self._talk(connection, began_s)
+            except OSError:
+                # The gateway is away, or was killed.
+                time.sleep(RETRY_S)
+
+    def _talk(self, connection: socket.socket, began_s: float) -> None:
+        """Send and hear, until it is told to stop and everything is answered, or the connection breaks."""
+        reader = PacketReader()
+        connection.sendall(b"".join(self._message(*pair, again=True) for pair in self._unanswered.items()))
+        self.repeated += len(self._unanswered)
+        silent_s = time.monotonic()
+        while self._unanswered or not self.stopping.is_set():
+            now_s = time.monotonic()
+            due = int((now_s - began_s) * self._rate_per_s) + 1
+            count = 0 if self.stopping.is_set() else min(due - self.sent, WINDOW - len(self._unanswered))
+            if count > 0:
+                connection.sendall(b"".join(self._next() for _ in range(count)))
+            if self._take_answers(connection, reader) or not self._unanswered:
+                silent_s = now_s
+            elif now_s - silent_s > TIMEOUT_S:
+                raise OSError("no answer")
+        connection.sendall(b"\xe0\x00")
 
     def _connect(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self._port), TIMEOUT_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(packet(0x10, _text("MQTT") + b"\x04\x02\x00\x00" + _text(f"publisher-{self.name}")))
+        connection.sendall(packet(0x10, text("MQTT") + b"\x04\x00\x00\x00" + text(f"device-{self.name}")))
         answer = connection.recv(4)
-        if answer != b"\x20\x02\x00\x00":
-            raise ConnectionError(f"the broker at port {self._port} does not let publisher {self.name} in: {answer!r}")
+        if len(answer) != 4 or answer[3]:
+            connection.close()
+            raise ConnectionError(f"the gateway at port {self._port} does not let device {self.name} in: {answer!r}")
         return connection
 
     def _next(self) -> bytes:
-        self._packet_id = self._packet_id % 65535 + 1
-        body = self._topic + struct.pack(">H", self._packet_id) + stamp(self.name, self.sent)
+        packet_id = self.sent % 65535 + 1
+        self._unanswered[packet_id] = self.sent
         self.sent += 1
-        return packet(0x32, body)
+        return self._message(packet_id, self.sent - 1, again=False)
 
-    def _take_answers(self, connection: socket.socket, wait_s: float) -> None:
-        connection.settimeout(wait_s or 1e-6)
-        with suppress(TimeoutError):
+    def _message(self, packet_id: int, number: int, *, again: bool) -> bytes:
+        body = self._topic + struct.pack(">H", packet_id) + stamp(self.name, number)
+        return packet(0x3A if again else 0x32, body)
+
+    def _take_answers(self, connection: socket.socket, reader: PacketReader) -> bool:
+        connection.settimeout(0.02)
+        try:
             data = connection.recv(1 << 16)
-            if not data:
-                raise ConnectionError(f"the broker closed the connection of publisher {self.name}")
-            self.taken += sum(head >> 4 == PUBACK for head, _ in self._reader.feed(data))
-        connection.settimeout(TIMEOUT_S)
+        except TimeoutError:
+            return False
+        finally:
+            connection.settimeout(TIMEOUT_S)
+        if not data:
+            raise ConnectionError("the gateway closed the connection")
+        for head, body in reader.feed(data):
+            if head >> 4 == PUBACK:
+                number = self._unanswered.pop(struct.unpack(">H", body)[0])
+                with self._lock:
+                    self._told.add(number)
+        return True

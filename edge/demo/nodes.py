@@ -34,16 +34,17 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
-    """What a gateway is configured with. `serial_port` and `broker_port` where there is such a source."""
+    """What a gateway is configured with. `serial_port`, `listener_port` and `broker_port` where there is such a source."""
 
     name: str = "pump-7"
     hub_port: int | None = None
     serial_port: Path | None = None
+    listener_port: int | None = None
     broker_port: int | None = None
 
 
 def gateway_toml(plan: GatewayPlan, folder: Path) -> str:
-    """The configuration: serial to plant/flow, MQTT to site/+, everything to the hub."""
+    """The configuration: serial to plant/flow, devices to devices/+, a broker's to site/+, everything to the hub."""
     tables = [_node(plan.name, folder)]
     if plan.serial_port is not None:
         tables.append(
@@ -55,6 +56,17 @@ def gateway_toml(plan: GatewayPlan, folder: Path) -> str:
                 framing="nmea",
                 skip_first_line=True,
                 stream="plant/flow",
+            )
+        )
+    if plan.listener_port is not None:
+        tables.append(
+            _table(
+                "[[source]]",
+                name="local",
+                driver="mqtt-listener",
+                listen=f"127.0.0.1:{plan.listener_port}",
+                stream="devices/{1}",
+                key="{topic}",
             )
         )
     if plan.broker_port is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -13,7 +13,7 @@ from edge.demo.feed import Feed
 from edge.demo.instrument import SerialInstrument
 from edge.demo.link import Link
 from edge.demo.local import DurableReader, NumberedWriter
-from edge.demo.mqtt import MqttPublisher, Tap
+from edge.demo.mqtt import Device
 from edge.demo.nodes import NODE_COMMAND, GatewayPlan, NodeProcess, free_port, gateway_toml, hub_toml
 from edge.demo.numbering import read_number
 from edge.demo.verdict import Verdict, judge
@@ -23,12 +23,12 @@ from storage.event import Event
 GATEWAY = "pump-7"
 SERIAL_STREAM = "plant/flow"
 WRITER_STREAM = "plant/doses"
-SITES = ("north", "south", "east")
+DEVICES = ("north", "south", "east")
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Events a second of each feed. The writer's are written ten at a time."""
+    """Events a second of each feed. The writer's are written ten at a time; MQTT's are shared by its devices."""
 
     serial_per_s: float = 20.0
     mqtt_per_s: float = 20.0
@@ -37,12 +37,13 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One source: who sends, on which streams of the gateway it lands."""
+    """One source: who sends, on which streams of the gateway it lands, what was told to be safe, by key."""
 
     name: str
     kind: str
     streams: tuple[str, ...]
     feeds: Sequence[Feed]
+    told: Callable[[], dict[str, set[int]]]
 
     @property
     def sent(self) -> Mapping[str, int]:
@@ -70,13 +71,13 @@ def drained(client: Client, timeout_s: float) -> bool:
 
 
 class Scene:
-    """Made in `folder`. `broker_port` None: no MQTT. `close` leaves nothing running."""
+    """Made in `folder`. `broker_port`: the gateway subscribes there too. `close` leaves nothing running."""
 
     def __init__(
         self,
         folder: Path,
         *,
-        broker_port: int | None,
+        broker_port: int | None = None,
         rates: Rates | None = None,
         command: Sequence[str] = NODE_COMMAND,
         hub_command: Sequence[str] | None = None,
@@ -85,38 +86,34 @@ class Scene:
         hub_port = free_port()
         self.hub = NodeProcess(folder / "hub", hub_toml(folder / "hub", hub_port), hub_command or command)
         self.link = Link(hub_port)
-        self.tap = Tap()
-        self.broker_link = None if broker_port is None else Link(broker_port, self.tap.observe)
         port = folder / "ttyFLOW"
         self.instrument = SerialInstrument("flow", port, rates.serial_per_s)
-        plan = GatewayPlan(GATEWAY, self.link.port, port, None if self.broker_link is None else self.broker_link.port)
+        listener_port = free_port()
+        plan = GatewayPlan(GATEWAY, self.link.port, port, listener_port, broker_port)
         toml = gateway_toml(plan, folder / "gateway")
         self.gateway = NodeProcess(folder / "gateway", toml, command)
         self.reader = DurableReader(self.gateway.client, SERIAL_STREAM)
         self.writer = NumberedWriter("doser", self.gateway.client, WRITER_STREAM, rates.writer_per_s / 10)
-        self.publishers = (
-            []
-            if broker_port is None
-            else [
-                MqttPublisher(site, f"site/{site}/telemetry", broker_port, rates.mqtt_per_s / len(SITES))
-                for site in SITES
-            ]
-        )
-        self.tracks = [Track("flow", "serial instrument", (SERIAL_STREAM,), [self.instrument])]
-        if self.publishers:
-            streams = tuple(f"site/{site}" for site in SITES)
-            self.tracks.append(Track("field", "MQTT publishers", streams, self.publishers))
-        self.tracks.append(Track("doser", "numbered writer", (WRITER_STREAM,), [self.writer]))
+        self.devices = [
+            Device(name, f"site/{name}/telemetry", listener_port, rates.mqtt_per_s / len(DEVICES)) for name in DEVICES
+        ]
+        self.tracks = [
+            Track("flow", "serial instrument", (SERIAL_STREAM,), [self.instrument], self.reader.told),
+            Track(
+                "local",
+                "MQTT devices",
+                tuple(f"devices/{name}" for name in DEVICES),
+                self.devices,
+                lambda: {device.name: device.told() for device in self.devices},
+            ),
+            Track("doser", "numbered writer", (WRITER_STREAM,), [self.writer], self.writer.told),
+        ]
 
-    def start_feeds(self, timeout_s: float = 20.0) -> None:
-        """Everything begins to send. The publishers wait for the gateway's subscription, which the broker keeps."""
+    def start_feeds(self) -> None:
+        """Everything begins to send."""
         self.reader.start()
-        self.instrument.start()
-        self.writer.start()
-        if self.publishers and not self.tap.subscribed.wait(timeout_s):
-            raise EdgeError(f"the gateway did not subscribe within {timeout_s:.0f} s. {self.gateway.log_end()}")
-        for publisher in self.publishers:
-            publisher.start()
+        for feed in self.feeds:
+            feed.start()
 
     def stop_feeds(self) -> None:
         """Nothing more is sent. The reader follows on."""
@@ -125,37 +122,29 @@ class Scene:
 
     @property
     def feeds(self) -> list[Feed]:
-        return [self.instrument, *self.publishers, self.writer]
+        return [feed for track in self.tracks for feed in track.feeds]
 
     def failures(self) -> list[str]:
         """What ended feeds before their time."""
         return [f"{feed.name}: {feed.failed}" for feed in (*self.feeds, self.reader) if feed.failed is not None]
 
-    def told(self, track: Track) -> dict[str, set[int]]:
-        """What was told to be safe, as known outside the gateway: by key."""
-        told = {"flow": self.reader.told, "field": self.tap.told, "doser": self.writer.told}
-        return told[track.name]()
-
     def wait_until_drained(self, timeout_s: float) -> str | None:
         """Wait until all that was captured is upstream. None when it is, else what is missing."""
         deadline_s = time.monotonic() + timeout_s
         while True:
-            missing = self._missing()
+            missing = self.missing()
             if missing is None or time.monotonic() > deadline_s:
                 return missing
             time.sleep(0.1)
 
-    def _missing(self) -> str | None:
-        taken = sum(publisher.taken for publisher in self.publishers)
-        told = sum(len(numbers) for numbers in self.tap.told().values())
-        if told < taken:
-            return f"the gateway has acknowledged {told} of the {taken} messages that the broker took"
+    def missing(self) -> str | None:
+        """What is on its way yet, in words; None where nothing is."""
         return behind(self.gateway.client)
 
     def verdict(self, track: Track) -> Verdict:
         """What `track` was told is safe against what the hub's own streams hold, read through the hub's socket."""
         held = [read_number(event.payload) for stream in track.streams for event in self._held(stream)]
-        return judge(self.told(track), track.sent, held)
+        return judge(track.told(), track.sent, held)
 
     def _held(self, stream: str) -> list[Event]:
         try:
@@ -183,6 +172,4 @@ class Scene:
         self.gateway.kill()
         self.hub.kill()
         self.link.close()
-        if self.broker_link is not None:
-            self.broker_link.close()
         self.instrument.close()

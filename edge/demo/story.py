@@ -174,7 +174,7 @@ class Story:
 
     def _standing(self, track: Track) -> Standing:
         upstream = sum(self._upstream.get(f"{GATEWAY}/{stream}", 0) for stream in track.streams)
-        safe = sum(len(numbers) for numbers in self._scene.told(track).values())
+        safe = sum(len(numbers) for numbers in track.told().values())
         return Standing(track.name, track.kind, sum(track.sent.values()), safe, upstream)
 
 

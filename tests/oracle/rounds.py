@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from edge.demo.scene import Rates, Scene
+from edge.demo.scene import Rates
 from edge.demo.verdict import Verdict
 from edge.errors import EdgeError
 from storage.errors import StorageError
 from storage.store import SegmentStore
 from tests.oracle.aim import Target, node_command
 from tests.oracle.flapping import Flapping
+from tests.oracle.scene import SceneWithBroker
 from tests.oracle.steps import STEPS_OF
 from tests.servers.mosquitto import Mosquitto
 
@@ -43,6 +44,7 @@ class Report:
     flaps: dict[str, int] = field(default_factory=dict)
     redelivered: int = 0
     repeated: int = 0
+    device_repeated: int = 0
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     duration_s: float = 0.0
@@ -66,7 +68,8 @@ class Report:
         lines += [f"not reached in time: {', '.join(self.missed)}"] if self.missed else []
         flaps = ", ".join(f"{name} {count}" for name, count in self.flaps.items() if count)
         lines += [
-            f"link: {flaps}; {self.redelivered} MQTT redeliveries, {self.repeated} events repeated by the writer",
+            f"link: {flaps}; {self.redelivered} MQTT redeliveries, {self.device_repeated} messages repeated by devices, "
+            f"{self.repeated} events by the writer",
             f"{self.checks} checks of a store",
             "",
             f"{'SOURCE':10}{'ACKNOWLEDGED':>14}{'UPSTREAM':>10}{'LOST':>7}{'(FIRST':>8}{'MIDDLE':>8}{'LAST)':>7}"
@@ -88,9 +91,9 @@ def run_rounds(rounds: int, seed: int, directory: Path, *, say: Callable[[str], 
     report = Report(rounds, seed)
     began_s = time.monotonic()
     with Mosquitto(directory / "broker") as broker:
-        scene = Scene(
+        scene = SceneWithBroker(
             directory,
-            broker_port=broker.port,
+            broker.port,
             rates=RATES,
             command=node_command(directory / "gateway"),
             hub_command=node_command(directory / "hub"),
@@ -106,7 +109,7 @@ def run_rounds(rounds: int, seed: int, directory: Path, *, say: Callable[[str], 
 
 
 class _Run:
-    def __init__(self, scene: Scene, report: Report, random: Random, say: Callable[[str], None]) -> None:
+    def __init__(self, scene: SceneWithBroker, report: Report, random: Random, say: Callable[[str], None]) -> None:
         self._scene = scene
         self._report = report
         self._random = random
@@ -189,6 +192,7 @@ class _Run:
         report.problems += scene.differences()
         report.redelivered = scene.tap.redelivered
         report.repeated = scene.writer.repeated
+        report.device_repeated = sum(device.repeated for device in scene.devices)
 
     def _check_stopped(self) -> None:
         for target in self._targets:

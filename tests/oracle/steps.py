@@ -23,6 +23,9 @@ SOURCE_STEPS = (
 )
 GATEWAY_STEPS = (
     *SOURCE_STEPS,
+    "listener.received",
+    "listener.acknowledging",
+    "listener.acknowledged",
     "uplink.sending",
     "uplink.sent",
     "uplink.confirmed",
@@ -43,7 +46,15 @@ STEPS_OF = {
     "subscriber": (*STORE_STEPS, *SOURCE_STEPS, *OPENING_STEPS),
 }
 MOST_VISITS = {
-    "gateway": {"commit": 40, "source": 30, "uplink": 8, "uplink.failed": 2, "store": 1, "generation": 1},
+    "gateway": {
+        "commit": 40,
+        "source": 30,
+        "listener": 30,
+        "uplink": 8,
+        "uplink.failed": 2,
+        "store": 1,
+        "generation": 1,
+    },
     "hub": {"commit": 8, "hub": 8, "store": 1, "generation": 1},
     "subscriber": {"commit": 40, "source": 30, "store": 1, "generation": 1},
 }

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-from pathlib import Path
 from typing import cast
 
 import pytest
 
 from edge.demo import main, run_demo
 from tests.oracle.aim import module_command
-from tests.servers.mosquitto import program
 
 Source = dict[str, int]
-
-
-@pytest.fixture(autouse=True)
-def mosquitto_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it was fetched and not installed: a program of that name that finds its libraries."""
-    found, environment = program()
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    libraries = shlex.quote(environment.get("LD_LIBRARY_PATH", ""))
-    script = f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {shlex.quote(str(found))} "$@"\n'
-    (folder / "mosquitto").write_text(script, encoding="utf-8")
-    (folder / "mosquitto").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> tuple[bool, dict[str, Source]]:
@@ -41,22 +24,11 @@ def test_nothing_is_lost_doubled_or_out_of_order(capsys: pytest.CaptureFixture[s
     assert main(["--seconds", "4", "--json"]) == 0
     ok, sources = printed(capsys)
     assert ok
-    assert set(sources) == {"flow", "field", "doser"}
+    assert set(sources) == {"flow", "local", "doser"}
     for source in sources.values():
         assert source["acknowledged"] > 0
         assert source["upstream"] >= source["acknowledged"]
         assert (source["lost"], source["duplicate"], source["out_of_order"]) == (0, 0, 0)
-
-
-@pytest.mark.long
-def test_without_mosquitto_it_says_so_and_goes_on(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("edge.demo.command.find_mosquitto", lambda: None)
-    assert main(["--seconds", "4"]) == 0
-    said = capsys.readouterr().out
-    assert "mosquitto is not on the PATH" in said
-    assert "MQTT publishers  " not in said
 
 
 @pytest.mark.long
@@ -70,7 +42,7 @@ def test_deduplication_off_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
 def test_acknowledgement_before_the_write_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_demo(6.0, as_json=True, command=module_command("tests.oracle.broken", "early")) == 1
     _, sources = printed(capsys)
-    assert sources["field"]["lost"] > 0
+    assert sources["local"]["lost"] > 0
 
 
 @pytest.mark.long
