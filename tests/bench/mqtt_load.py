@@ -73,8 +73,8 @@ class Seen:
 class Publisher:
     """One connection. `times` holds, for each slice sent, its due time and the count of messages it ended at."""
 
-    def __init__(self, address: tuple[str, int], number: int, load: Load, random: Random) -> None:
-        self.socket = connect(address, f"load-{os.getpid()}-{number}")
+    def __init__(self, connection: socket.socket, number: int, load: Load, random: Random) -> None:
+        self.socket = connection
         self.sent = self.acknowledged = self.noted = self._loose_bytes = 0
         self.times: deque[tuple[float, int]] = deque()
         topic = f"site/{number}/telemetry".encode()
@@ -127,18 +127,42 @@ class Publisher:
         self.acknowledged += came
 
 
-def connect(address: tuple[str, int], name: str) -> socket.socket:
-    """A clean session. Raises ConnectionError where it is refused."""
-    made = socket.create_connection(address, TIMEOUT_S)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def connect(address: tuple[str, int], count: int) -> list[socket.socket]:
+    """So many clean sessions, none waiting for another. Raises ConnectionError where one is refused, or takes too long."""
+    poll = select.epoll()
+    made = {}
+    for _ in range(count):
+        one = socket.socket()
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        one.setblocking(False)
+        one.connect_ex(address)
+        poll.register(one.fileno(), select.EPOLLOUT)
+        made[one.fileno()] = one
+    waiting, until_s = count, time.perf_counter() + TIMEOUT_S
+    while waiting:
+        if time.perf_counter() > until_s:
+            raise ConnectionError(f"{waiting} of {count} clients were not answered within {TIMEOUT_S:.0f} s")
+        for number, events in poll.poll(0.1):
+            if events & select.EPOLLIN:
+                check_answer(made[number].recv(4))
+                poll.unregister(number)
+                waiting -= 1
+            else:
+                made[number].send(connect_packet(f"load-{os.getpid()}-{number}"))
+                poll.modify(number, select.EPOLLIN)
+    return list(made.values())
+
+
+def connect_packet(name: str) -> bytes:
+    """A CONNECT for a clean session (MQTT 3.1.1, 3.1)."""
     texts = (name.encode(), USER, PASSWORD)
-    body = b"\x00\x04MQTT\x04\xc2" + struct.pack(">H", KEEPALIVE_S)
-    made.sendall(packet(0x10, body + b"".join(struct.pack(">H", len(text)) + text for text in texts)))
-    answer = made.recv(4)
+    head = b"\x00\x04MQTT\x04\xc2" + struct.pack(">H", KEEPALIVE_S)
+    return packet(0x10, head + b"".join(struct.pack(">H", len(text)) + text for text in texts))
+
+
+def check_answer(answer: bytes) -> None:
     if answer[:2] != CONNACK_ACCEPTED or answer[3:] != b"\x00":
-        raise ConnectionError(f"no connection was granted: {answer.hex(' ')}")
-    made.setblocking(False)
-    return made
+        raise ConnectionError(f"no connection was granted: {answer.hex(' ') or 'the server closed it'}")
 
 
 class Generator:
@@ -148,7 +172,8 @@ class Generator:
         self._load = load
         random = Random(1)
         measured, flooders = load.publishers, load.publishers + load.flooders
-        made = [Publisher(address, number, load, random) for number in range(flooders + load.deaf)]
+        connections = connect(address, flooders + load.deaf)
+        made = [Publisher(connection, number, load, random) for number, connection in enumerate(connections)]
         self._deaf = set(made[flooders:])
         self._measured = made[:measured]
         self._floods = made[measured:]
@@ -266,8 +291,9 @@ class Generator:
 
 def idle(address: tuple[str, int], count: int, ping_every_s: float) -> None:
     """Hold `count` connections that only ping, until standard input closes. Prints a line when all are there."""
-    sockets = [connect(address, f"idle-{number}") for number in range(count)]
-    print(json.dumps({"connected": len(sockets)}), flush=True)
+    begun_s = time.perf_counter()
+    sockets = connect(address, count)
+    print(json.dumps({"connected_s": time.perf_counter() - begun_s}), flush=True)
     turn = 0
     while not select.select([sys.stdin], [], [], ping_every_s / count)[0]:
         one = sockets[turn % count]
