@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 
@@ -52,6 +52,8 @@ class SourceSnapshot:
     refused: int = 0
     duplicates: int = 0
     restarts: int = 0
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """What its driver counts beside these."""
     pending: int = 0
     last_event_ns: int | None = None
     retry_in_s: float | None = None

@@ -6,7 +6,7 @@ import logging
 import resource
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from drivers.addresses import host_and_port
 from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, SourceSettings, new_counters
@@ -17,8 +17,9 @@ from drivers.listener.intake import Answers, Intake
 from drivers.listener.labels import Labels
 from drivers.listener.packets import V5, Connect, Reason, Will
 from drivers.listener.peer import Peer
+from drivers.listener.properties import Property
 from drivers.listener.protocol import Connection, End, Limits
-from drivers.listener.run import Run
+from drivers.listener.run import Items, Run
 from drivers.listener.sessions import Sessions
 from drivers.listener.sockets import Sockets, listening_socket
 from drivers.template import Router
@@ -30,7 +31,11 @@ MAX_WAITING_BYTES = 32 << 20
 """Of all clients' messages that are not durable yet. Above it nobody is read, until half of it is durable."""
 SPARE_DESCRIPTORS = 512
 """Open files that the rest of this process may need."""
+REST_S = 0.001
+"""While a delivery is on its way to the disk, sockets are looked at so often."""
 EXPIRE_S = 1.0
+MAX_WILLS = 10_000
+"""That wait for their clients to come back. Above it one is an event at once."""
 WILL = ("mqtt.will", b"1")
 """The header of a will."""
 
@@ -47,6 +52,14 @@ _COUNTED: dict[int, str] = {
 """What an end of a connection is counted as, by its reason code; any other as `malformed`."""
 
 _log = logging.getLogger(__name__)
+
+
+class _Will(NamedTuple):
+    """A will that waits for its client to come back."""
+
+    client: Client
+    items: Items
+    due_s: float
 
 
 class ListenerDriver:
@@ -77,6 +90,7 @@ class ListenerDriver:
         self._undecided: dict[Peer, None] = {}
         self._clients: dict[Peer, Client] = {}
         self._by_id: dict[str, Client] = {}
+        self._wills: dict[str, _Will] = {}
         self._to_write: dict[Client, None] = {}
         self._named = 0
         self._expired_s = 0.0
@@ -84,7 +98,9 @@ class ListenerDriver:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        return self._counters if self._sockets is None else self._counters | self._sockets.counters
+        if self._sockets is None or self._sessions is None:
+            return self._counters
+        return self._counters | self._sockets.counters | {"forgotten_sessions": self._sessions.forgotten}
 
     @property
     def address(self) -> tuple[str, int]:
@@ -123,6 +139,7 @@ class ListenerDriver:
             listening,
             tls,
             lambda: Connection(self._limits, self._labels),
+            self._look,
             self._waker,
             self._now_s,
             max_connections=config.max_connections,
@@ -130,7 +147,13 @@ class ListenerDriver:
         )
 
     def poll(self, timeout_s: float) -> Delivery | None:
-        intake = self._opened()[1]
+        sockets, intake = self._opened()
+        if intake.gathers:
+            # Each wakeup costs as much as some messages: what comes meanwhile is read at once, when that is answered.
+            self._write_answers()
+            if sockets.rest(min(timeout_s, REST_S)):
+                return None
+            timeout_s = 0.0
         self._turn(0.0 if intake.ready else timeout_s)
         if not intake.ready:
             return None
@@ -155,6 +178,8 @@ class ListenerDriver:
     def close(self) -> None:
         if self._sockets is not None:
             self._write_answers()
+            for peer in self._sockets.peers.values():
+                peer.connection.end(Reason.SERVER_SHUTTING_DOWN, "the gateway ends")
             self._sockets.close()
         self._waker.close()
 
@@ -164,15 +189,14 @@ class ListenerDriver:
         """Write what was answered, wait for clients, look at what they have."""
         sockets, intake = self._opened()
         self._write_answers()
-        for peer in sockets.wait(self._wait_s(timeout_s)):
-            self._look(peer)
+        sockets.wait(self._wait_s(timeout_s))
         self._decide()
-        if intake.waiting_bytes > MAX_WAITING_BYTES:
-            sockets.hold(True)
         now_s = self._now_s()
         if self._sessions is not None and now_s - self._expired_s >= EXPIRE_S:
             self._expired_s = now_s
             self._sessions.expire(now_s)
+            for client_id in [client_id for client_id, will in self._wills.items() if will.due_s <= now_s]:
+                intake.take(*self._wills.pop(client_id)[:2])
 
     def _wait_s(self, timeout_s: float) -> float:
         """Not past the next check of a password."""
@@ -194,7 +218,10 @@ class ListenerDriver:
                 self._ask(peer, connection.connect)
         elif connection.received:
             items, connection.received = connection.received, []
-            self._opened()[1].take(client, items)
+            sockets, intake = self._opened()
+            intake.take(client, items)
+            if intake.waiting_bytes > MAX_WAITING_BYTES:
+                sockets.hold(True)
         if peer.lost or connection.ended:
             self._part(peer)
 
@@ -228,6 +255,7 @@ class ListenerDriver:
         if earlier is not None:
             earlier.peer.connection.end(Reason.SESSION_TAKEN_OVER, "its client connected anew")
             self._part(earlier.peer)
+        self._wills.pop(asked.client_id, None)
         connection.connect = asked
         self._undecided.pop(peer, None)
         client = self._clients[peer] = self._by_id[asked.client_id] = Client(peer, asked, decision, said)
@@ -256,15 +284,23 @@ class ListenerDriver:
         if client is not None:
             if self._by_id.get(client.asked.client_id) is client:
                 del self._by_id[client.asked.client_id]
-            if connection.will is not None:
-                intake.take(client, [self._will_run(connection.will)])
             if connection.connect is not None:
                 client.expiry_s = min(connection.connect.session_expiry_s, int(self._config.session_expiry))
+            if connection.will is not None:
+                self._leave_will(client, connection.will, intake)
             intake.leave(client)
         sockets.close_peer(peer)
 
+    def _leave_will(self, client: Client, will: Will, intake: Intake) -> None:
+        """A will becomes an event: at once, or when its client has not come back for as long as it said (MQTT 5, 3.1.3.2.2)."""
+        delay_s = min(will.properties.number(Property.WILL_DELAY), client.expiry_s)
+        items: Items = [self._will_run(will)]
+        if delay_s and len(self._wills) < MAX_WILLS:
+            self._wills[client.asked.client_id] = _Will(client, items, self._now_s() + delay_s)
+        else:
+            intake.take(client, items)
+
     def _will_run(self, will: Will) -> Run:
-        """The event that a will becomes."""
         label = self._labels.make(will.topic, will.properties)
         label = replace(label, headers=(*label.headers, WILL), retained_headers=(*label.retained_headers, WILL))
         return Run(label, 0, False, will.retain, [will.payload], [], label.refusal)

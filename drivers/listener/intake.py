@@ -79,12 +79,14 @@ class Intake:
     # To the store
 
     @property
+    def gathers(self) -> bool:
+        """A delivery is on its way to the disk, and what comes in waits for the next: fewer and larger ones cost less."""
+        return bool(self._under_way) and self.waiting_bytes - self._under_way_bytes < GATHERED_BYTES
+
+    @property
     def ready(self) -> bool:
-        """There is something to hand over. While a delivery is on its way to the disk, what comes in gathers for the next:
-        fewer and larger ones cost less."""
-        if self._under_way and self.waiting_bytes - self._under_way_bytes < GATHERED_BYTES:
-            return False
-        return bool(self._received or self._asking)
+        """There is something to hand over."""
+        return bool(self._received or self._asking) and not self.gathers
 
     def delivery(self) -> tuple[Delivery | None, Answers | None]:
         """What was received, as far as one delivery takes it; or answers that need no store and wait for nothing."""

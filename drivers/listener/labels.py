@@ -10,6 +10,7 @@ from drivers.listener.packets import Reason
 from drivers.listener.properties import NONE, OF_PUBLISH, Properties, Property, read_properties
 from drivers.listener.reading import Cursor, MalformedPacketError, decoded
 from drivers.listener.run import Label
+from drivers.outbox import MAX_STREAMS
 from storage.errors import StorageError
 from storage.model import MAX_KEY_BYTES, StreamConfig, check_new_stream
 
@@ -18,6 +19,8 @@ MAX_CACHED_BYTES = 1024
 """Of topic and properties: longer ones are looked at each time."""
 MAX_CONTENT_TYPE_CHARACTERS = 255
 MAX_USER_PROPERTIES = 200
+MAX_NAME_BYTES = 1024
+"""Of a user property."""
 
 Route = Callable[[str], tuple[str, str]]
 """From a topic to its stream and key."""
@@ -29,6 +32,7 @@ class Labels:
     def __init__(self, route: Route, content_type: str = "") -> None:
         self._route = route
         self._content_type = content_type
+        self._streams: set[str] = set()
         self._cached = lru_cache(maxsize=CACHED)(self._make)
 
     def get(self, topic: bytes, properties: bytes = b"") -> Label:
@@ -70,17 +74,21 @@ class Labels:
             content_type or self._content_type,
             wanted,
             (wanted[0], ("mqtt.retain", b"1"), *wanted[1:]),
-            _refusal(stream, key, content_type, found),
+            self._refusal(stream, key, content_type, found),
         )
 
-
-def _refusal(stream: str, key: str, content_type: str, found: Properties) -> int:
-    """Why nothing of it can be stored, 0 where it can."""
-    try:
-        check_new_stream(stream, StreamConfig())
-    except StorageError:
-        return Reason.TOPIC_NAME_INVALID
-    if len(key.encode()) > MAX_KEY_BYTES:
-        return Reason.TOPIC_NAME_INVALID
-    too_much = len(content_type) > MAX_CONTENT_TYPE_CHARACTERS or len(found.user) > MAX_USER_PROPERTIES
-    return Reason.QUOTA_EXCEEDED if too_much else 0
+    def _refusal(self, stream: str, key: str, content_type: str, found: Properties) -> int:
+        """Why nothing of it can be stored, 0 where it can."""
+        try:
+            check_new_stream(stream, StreamConfig())
+        except StorageError:
+            return Reason.TOPIC_NAME_INVALID
+        if len(key.encode()) > MAX_KEY_BYTES:
+            return Reason.TOPIC_NAME_INVALID
+        too_much = len(content_type) > MAX_CONTENT_TYPE_CHARACTERS or len(found.user) > MAX_USER_PROPERTIES
+        if too_much or any(len(name.encode()) > MAX_NAME_BYTES for name, _ in found.user):
+            return Reason.QUOTA_EXCEEDED
+        if stream not in self._streams and len(self._streams) >= MAX_STREAMS:
+            return Reason.QUOTA_EXCEEDED
+        self._streams.add(stream)
+        return 0

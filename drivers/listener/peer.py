@@ -26,6 +26,7 @@ class Peer:
         "fd",
         "handshaking",
         "heard_s",
+        "held_bytes",
         "interest",
         "lost",
         "opened_s",
@@ -46,6 +47,7 @@ class Peer:
         self.partial_since_s: float | None = None
         self.stuck_since_s: float | None = None
         self.unwritten = b""
+        self.held_bytes = 0
         self.lost: str | None = None
         self.resting = False
         """It has something to read that is left where it is for now."""

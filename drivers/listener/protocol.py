@@ -39,6 +39,8 @@ from drivers.listener.reading import MalformedPacketError
 from drivers.listener.run import Items, Release, Run
 
 MAX_FIXED_HEADER_BYTES = 5
+MAX_CONNECT_BYTES = 320 << 10
+"""Its five fields are at most 64 KiB each. Who is not let in yet sends nothing larger."""
 EVENT_BYTES = 64
 """What an event waiting in memory takes beside its payload, roughly."""
 
@@ -230,6 +232,8 @@ class Connection:
         at, end = 0, len(data)
         self._missing = 0
         limit = self._limits.max_packet_bytes
+        if self._publishes is None:
+            limit = min(limit, MAX_CONNECT_BYTES)
         while at < end and self.ended is None and (self._publishes is not None or self.connect is None):
             body, length = at + 2, data[at + 1] if at + 1 < end else 0x80
             if length & 0x80:

@@ -24,6 +24,8 @@ STUCK_S = 30.0
 """And to read something of what was written to it."""
 ACCEPT_PAUSE_S = 1.0
 """While the process has no file descriptors left."""
+MAX_HELD_BYTES = 64 << 20
+"""Of packets that are not complete, of all clients."""
 SWEEP_S = 1.0
 SEND_BUFFER_BYTES = 64 << 10
 TCP_PROBES = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 20, socket.TCP_KEEPCNT: 3}
@@ -33,13 +35,15 @@ _log = logging.getLogger(__name__)
 
 
 class Sockets:
-    """Used from one thread. `counters` counts what clients did wrong."""
+    """Used from one thread. `look` is called for each peer that has something to be looked at: a CONNECT, messages, an end;
+    it may close any peer. `counters` counts connections, and what clients did wrong."""
 
     def __init__(
         self,
         listening: socket.socket,
         tls: ssl.SSLContext | None,
         make_connection: Callable[[], Connection],
+        look: Callable[[Peer], None],
         waker: Waker,
         now_s: Callable[[], float],
         *,
@@ -49,6 +53,7 @@ class Sockets:
         self._listening = listening
         self._tls = tls
         self._make_connection = make_connection
+        self._look = look
         self._waker = waker
         self._now_s = now_s
         self._max_connections = max_connections
@@ -56,25 +61,27 @@ class Sockets:
         self._epoll = select.epoll()
         self._epoll.register(listening, select.EPOLLIN)
         self._epoll.register(waker, select.EPOLLIN)
+        self._only_waker = select.poll()
+        self._only_waker.register(waker, select.POLLIN)
         self._accept_again_s: float | None = None
         self._swept_s = now_s()
         self._pending: list[Peer] = []
         self.held = False
         """Nothing more is read of anybody: there is no room for it."""
         self.peers: dict[int, Peer] = {}
+        self._held_bytes = 0
         self._resting: set[Peer] = set()
         self.counters = dict.fromkeys(("connects", "no_room", "stuck"), 0)
 
-    def wait(self, timeout_s: float) -> list[Peer]:
-        """One pass. The peers that have something to be looked at: a CONNECT, messages, an end."""
+    def wait(self, timeout_s: float) -> None:
+        """One pass."""
         pending, self._pending = self._pending, []
         events = self._epoll.poll(0 if pending else timeout_s)
         now_s = self._now_s()
-        ready: list[Peer] = []
         peers = self.peers
         for peer in pending:
             if peers.get(peer.fd) is peer:
-                self._read(peer, now_s, ready)
+                self._read(peer, now_s)
         for fd, event in events:
             peer_of_fd = peers.get(fd)
             if peer_of_fd is None:
@@ -83,12 +90,18 @@ class Sockets:
             if event & select.EPOLLOUT:
                 self.write(peer_of_fd)
             if event & ~select.EPOLLOUT:
-                self._read(peer_of_fd, now_s, ready, broken=bool(event & (select.EPOLLHUP | select.EPOLLERR)))
+                self._read(peer_of_fd, now_s, broken=bool(event & (select.EPOLLHUP | select.EPOLLERR)))
             elif peer_of_fd.lost:
-                ready.append(peer_of_fd)
+                self._look(peer_of_fd)
         if now_s - self._swept_s >= SWEEP_S:
-            self._sweep(now_s, ready)
-        return ready
+            self._sweep(now_s)
+
+    def rest(self, duration_s: float) -> bool:
+        """Leave all sockets alone for a while. True: it was ended by the waker."""
+        if not self._only_waker.poll(duration_s * 1000):
+            return False
+        self._waker.drain()
+        return True
 
     def write(self, peer: Peer) -> None:
         """Write what is to be written to a peer, and go on reading it where that was what it waited for."""
@@ -123,6 +136,7 @@ class Sockets:
         if self.peers.pop(peer.fd, None) is None:
             return
         self._resting.discard(peer)
+        self._held_bytes -= peer.held_bytes
         with suppress(OSError, ValueError):
             self._epoll.unregister(peer.fd)
         peer.close()
@@ -176,7 +190,7 @@ class Sockets:
         self._epoll.register(peer.fd, peer.interest)
         self.counters["connects"] += 1
 
-    def _read(self, peer: Peer, now_s: float, ready: list[Peer], *, broken: bool = False) -> None:
+    def _read(self, peer: Peer, now_s: float, *, broken: bool = False) -> None:
         connection = peer.connection
         if peer.handshaking:
             peer.shake_hands()
@@ -195,9 +209,21 @@ class Sockets:
             if connection.has_output:
                 peer.write(now_s)
                 self._watch(peer)
-            peer.partial_since_s = (peer.partial_since_s or now_s) if connection.held_bytes else None
+            if connection.held_bytes or peer.held_bytes:
+                self._hold_bytes(peer, now_s)
         if peer.lost or connection.received or connection.ended or not connection.accepted:
-            ready.append(peer)
+            self._look(peer)
+
+    def _hold_bytes(self, peer: Peer, now_s: float) -> None:
+        """Account for packets that are not complete: all clients together may have so much of them."""
+        connection = peer.connection
+        held_bytes = connection.held_bytes
+        self._held_bytes += held_bytes - peer.held_bytes
+        peer.held_bytes = held_bytes
+        peer.partial_since_s = (peer.partial_since_s or now_s) if held_bytes else None
+        if self._held_bytes > MAX_HELD_BYTES and held_bytes:
+            what = f"all clients together have begun packets of {MAX_HELD_BYTES >> 20} MiB, and it came last"
+            connection.end(Reason.QUOTA_EXCEEDED, what)
 
     def _watch(self, peer: Peer) -> None:
         """Tell the kernel what is wanted of a socket, where that changed."""
@@ -211,20 +237,20 @@ class Sockets:
         with suppress(OSError, ValueError):
             self._epoll.modify(peer.fd, wanted)
 
-    def _sweep(self, now_s: float, ready: list[Peer]) -> None:
+    def _sweep(self, now_s: float) -> None:
         """Who is late."""
         self._swept_s = now_s
         if self._accept_again_s is not None and now_s >= self._accept_again_s:
             self._accept_again_s = None
             self._epoll.modify(self._listening, select.EPOLLIN)
-        for peer in self.peers.values():
+        for peer in list(self.peers.values()):
+            if self.peers.get(peer.fd) is not peer:
+                continue
             late = self._late(peer, now_s)
             if late is not None:
                 code, what = late
                 peer.connection.end(code, what)
-                if peer.connection.has_output:
-                    peer.write(now_s)
-                ready.append(peer)
+                self._look(peer)
 
     def _late(self, peer: Peer, now_s: float) -> tuple[int, str] | None:
         connection = peer.connection

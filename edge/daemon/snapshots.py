@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from drivers.contract import new_counters
 from drivers.source import SourceStatus
 from edge.daemon.workers import SourceWorker, UplinkWorker
 from edge.snapshot import (
@@ -58,6 +59,10 @@ def store_snapshot(store: SegmentStore, path: Path, limit_bytes: int | None, int
     )
 
 
+OF_EVERY_SOURCE = {*new_counters(), "durable", "restarts"}
+"""Counters that have a place of their own in a snapshot, or that no screen shows."""
+
+
 def source_snapshot(worker: SourceWorker, clock: Clock) -> SourceSnapshot:
     """A source. Its driver's and its own counts are since the program started."""
     status = worker.source.status()
@@ -77,6 +82,7 @@ def source_snapshot(worker: SourceWorker, clock: Clock) -> SourceSnapshot:
         refused=counters.get("refused", 0),
         duplicates=counters.get("duplicates", 0),
         restarts=counters.get("restarts", 0),
+        counters={name: counted for name, counted in counters.items() if name not in OF_EVERY_SOURCE},
         pending=status.waiting_events,
         last_event_ns=_wall_ns(status.last_event_ns, clock),
         retry_in_s=status.retry_in_s,

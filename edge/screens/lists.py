@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -117,7 +117,14 @@ def sources_screen(node: NodeSnapshot) -> RenderableType:
             count(source.refused),
             count(source.restarts),
         )
-    return Group(table, *_details([(source.name, source.detail) for source in node.sources]))
+    details = [(source.name, source.detail) for source in node.sources]
+    counted = [(source.name, _counted(source.counters)) for source in node.sources]
+    return Group(table, *_details(details), *_details(counted))
+
+
+def _counted(counters: Mapping[str, int]) -> str:
+    """What a driver counted of its own."""
+    return ", ".join(f"{count(counted)} {name.replace('_', ' ')}" for name, counted in counters.items() if counted)
 
 
 def uplinks_screen(node: NodeSnapshot) -> RenderableType:

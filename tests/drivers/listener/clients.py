@@ -16,6 +16,7 @@ from drivers.fake import RecordingSink
 from drivers.listener import ListenerConfig, ListenerDriver
 from drivers.source import SourceState
 from storage.clock import Clock
+from storage.trace import Trace, no_trace
 from tests.drivers.running import Running
 
 SETTINGS = SourceSettings(name="local", driver="mqtt-listener", stream="devices/{0}", key="{topic}", node="pump-7")
@@ -25,12 +26,17 @@ class Listening(Running):
     """A source with the listener as its driver, at a port of its own."""
 
     def __init__(
-        self, config: ListenerConfig, sink: RecordingSink | None = None, *, clock: Clock | None = None
+        self,
+        config: ListenerConfig,
+        sink: RecordingSink | None = None,
+        *,
+        clock: Clock | None = None,
+        trace: Trace = no_trace,
     ) -> None:
         def make(settings: SourceSettings, clock: Clock) -> Driver:
             return ListenerDriver(config, settings, clock)
 
-        super().__init__(make, SETTINGS, sink, clock=clock)
+        super().__init__(make, SETTINGS, sink, clock=clock, trace=trace)
         self.until(lambda: self.source.state is SourceState.RUNNING, "the listener")
 
     def __enter__(self) -> Self:

@@ -281,6 +281,80 @@ def test_the_will_of_a_client_that_is_lost_is_an_event_and_so_is_a_retained_mess
     assert (will.payload, will.headers) == (b"bye", (("mqtt.topic", b"gone"), ("mqtt.will", b"1")))
 
 
+def test_a_will_that_is_to_wait_is_left_only_when_its_client_stays_away() -> None:
+    clock = FakeClock()
+    session, delay = b"\x11\0\0\0\x63", b"\x18\0\0\0\x1e"
+    asks = connect(
+        "pump", version=5, flags=0x06, properties=session, behind=b"\x05" + delay + text("gone") + text("bye")
+    )
+    with Listening(ListenerConfig(listen="127.0.0.1:0"), clock=clock) as listening:
+        for _ in range(2):
+            client = Raw(listening)
+            client.send(asks)
+            listening.until(lambda: b"\x20" in client.look(), "the answer")  # noqa: B023
+            client.socket.close()
+            listening.until(lambda: not listening.driver._clients, "the end of the connection")
+            clock.advance(20)
+            listening.for_a_while(0.1)
+            assert listening.sink.events == []
+        clock.advance(20)
+        listening.until(lambda: listening.sink.payloads() == [b"bye"], "the will")
+
+
+def test_whoever_is_connected_when_we_end_is_told_so(listening: Listening) -> None:
+    client = Raw(listening)
+    client.send(connect(version=5))
+    listening.until(lambda: len(client.look()) > 4, "the answer")
+    client.got = b""
+    listening.source.close()
+    assert client.look() == b"\xe0\x01\x8b"
+
+
+def test_packets_that_are_begun_and_not_ended_take_no_more_memory_than_stated(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.listener.sockets.MAX_HELD_BYTES", 300_000)
+    other = joined(listening, "other")
+    begun = publish("a", 1, b"x" * 100_000)[:-1]
+    clients = [joined(listening, str(number)) for number in range(5)]
+    for client in clients:
+        client.send(begun)
+    listening.until(
+        lambda: sum(client.look() == b"" and client.closed for client in clients) == 3, "three of them to end"
+    )
+    other.send(publish("a", 1, b"x"))
+    other.until(b"\x40\x02\0\x01")
+    assert listening.counter("turned_away") == 3
+
+
+def test_streams_have_a_limit_and_a_message_for_one_too_many_is_not_answered_as_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("drivers.listener.labels.MAX_STREAMS", 2)
+    with Listening(ListenerConfig(listen="127.0.0.1:0")) as listening:
+        client = joined(listening)
+        client.send(publish("a", 1, b"x") + publish("b", 2, b"x") + publish("a/b", 3, b"x"))
+        client.until(b"\x40\x02\0\x01\x40\x02\0\x02\x40\x02\0\x03")
+        client.send(publish("c", 4, b"x"))
+        assert client.until_closed() == b""
+
+
+def test_its_steps_are_named_when_they_are_taken() -> None:
+    steps: list[tuple[str, bytes]] = []
+    client: Raw | None = None
+
+    def trace(step: str, details: dict[str, object]) -> None:
+        if client is not None and step.startswith("listener."):
+            steps.append((step, client.look()))
+
+    with Listening(ListenerConfig(listen="127.0.0.1:0"), trace=trace) as listening:
+        client = joined(listening)
+        client.send(publish("a", 1, b"x"))
+        listening.until(lambda: len(steps) == 3, "three steps")
+    puback = b"\x40\x02\0\x01"
+    assert steps == [("listener.received", b""), ("listener.acknowledging", b""), ("listener.acknowledged", puback)]
+
+
 def test_one_that_is_silent_for_longer_than_it_said_is_gone_and_one_that_says_nothing_too() -> None:
     clock = FakeClock()
     with Listening(ListenerConfig(listen="127.0.0.1:0"), clock=clock) as listening:
