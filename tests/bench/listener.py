@@ -28,7 +28,7 @@ from tests.servers.mosquitto import Mosquitto
 from tests.servers.nats import Nats
 from tests.servers.process import ServerProcess, free_port
 
-SERVER_CORE, GENERATOR_CORE = 0, 1
+SERVER_CORE, GENERATOR_CORE = (sorted(os.sched_getaffinity(0)) * 2)[:2]
 SHAPES = ((1, 20), (10, 20), (100, 20), (100, 1), (500, 1))
 """Publishers, and messages that each has in flight."""
 SIZES_BYTES = (100, 1000)
