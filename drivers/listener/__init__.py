@@ -57,10 +57,9 @@ Messages
     when its connection ends without a DISCONNECT, after its delay if MQTT 5 gave it one. It is not made when the gateway
     itself ends, and one that waits then is forgotten.
 
-    What can't be stored (no stream name can be made of its topic, a key above 1,024 bytes, one stream too many, a topic that
-    its client may not publish on) is never acknowledged as if it were: MQTT 5 is told so in the PUBACK or PUBREC, a 3.1.1
-    client is disconnected, since that is all the protocol has (3.3.5). One case is left: a stream that was sealed, or that
-    is mirrored from another node. What comes for it is counted as refused by the source, and acknowledged.
+    What can't be stored (no stream name can be made of its topic, a key above 1,024 bytes, one stream too many, a stream that
+    is sealed or mirrored from another node, a topic that its client may not publish on) is never acknowledged as if it were:
+    MQTT 5 is told so in the PUBACK or PUBREC, a 3.1.1 client is disconnected, since that is all the protocol has (3.3.5).
 """
 
 from drivers.listener.config import ListenerConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
@@ -95,6 +95,7 @@ class ListenerDriver:
         self._named = 0
         self._expired_s = 0.0
         self._trace: Trace = no_trace
+        self._takes: Callable[[str], bool] = lambda stream: True
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -112,6 +113,9 @@ class ListenerDriver:
     def take_parts(self, parts: Mapping[str, bytes]) -> None:
         self._parts = parts
 
+    def ask_with(self, takes: Callable[[str], bool]) -> None:
+        self._takes = takes
+
     def trace_with(self, trace: Trace) -> None:
         self._trace = trace
 
@@ -124,7 +128,7 @@ class ListenerDriver:
             self._parts, self._now_s(), max_inflight=config.max_inflight, limit=config.max_sessions
         )
         self._parts = {}
-        self._intake = Intake(self._sessions, self._counters, self._clock.boot_ns, self._refuse)
+        self._intake = Intake(self._sessions, self._counters, self._clock.boot_ns, self._refuse, self._takes)
         host, port = host_and_port(config.listen)
         try:
             listening = listening_socket(host, port)

@@ -339,6 +339,21 @@ def test_streams_have_a_limit_and_a_message_for_one_too_many_is_not_answered_as_
         assert client.until_closed() == b""
 
 
+def test_what_is_for_a_sealed_stream_is_not_answered_as_stored_and_others_go_on(listening: Listening) -> None:
+    listening.sink.sealed.add("devices/old")
+    old, other, new = joined(listening, "old"), joined(listening, "other"), Raw(listening)
+    new.send(connect("new", version=5))
+    listening.until(lambda: len(new.look()) > 4, "the answer")
+    new.got = b""
+    old.send(publish("old/x", 1, b"x"))
+    other.send(publish("b", 1, b"y"))
+    new.send(publish("old/x", 1, b"x", version=5))
+    other.until(b"\x40\x02\0\x01")
+    new.until(b"\x40\x03\0\x01\x87")
+    assert old.until_closed() == b""
+    assert listening.sink.payloads() == [b"y"]
+
+
 def test_its_steps_are_named_when_they_are_taken() -> None:
     steps: list[tuple[str, bytes]] = []
     client: Raw | None = None
