@@ -165,11 +165,10 @@ def test_while_the_store_takes_nothing_pings_are_answered_and_what_comes_waits(l
     # 100 of the 500 are its share; the rest stays in its socket.
     listening.for_a_while()
     assert listening.counter("good") == 101
-    peers = listening.driver._opened()[0].peers.values()
-    assert [peer.resting for peer in peers] == [True, False]
     client.send(PINGREQ)
     listening.for_a_while()
     assert client.look() == b""
+    assert [peer.resting for peer in listening.driver._opened()[0].peers.values()] == [True, False]
     other.socket.close()
     listening.commits = True
     client.until(b"".join(b"\x40\x02" + number.to_bytes(2, "big") for number in range(1, 501)) + b"\xd0\0")
