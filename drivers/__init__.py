@@ -41,6 +41,11 @@ Interrupting
     the store has answered, so that acknowledgements leave at once; without it they leave at the end of a poll of at most
     20 ms.
 
+Refusals
+    What the store refuses for good (a stream that was sealed, or is mirrored from another node) is counted as refused and
+    acknowledged, so that it does not come again for ever. A driver whose acknowledgement is a promise to somebody has a
+    method `ask_with`, and asks for each stream before it hands something over.
+
 Steps
     A driver that has steps which a crash test should aim at, or a log should name, has a method `trace_with`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -143,6 +143,14 @@ class Tends(Protocol):
 
     def tend(self, timeout_s: float) -> None:
         """In place of a poll: do what can't wait, for at most `timeout_s`, and hand nothing over. Raises DeviceLostError."""
+
+
+@runtime_checkable
+class AsksTheStore(Protocol):
+    """A driver that must not acknowledge what the store will refuse for good."""
+
+    def ask_with(self, takes: Callable[[str], bool]) -> None:
+        """`takes` says whether events may be appended to a stream of that name. Called once, before `open`."""
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ class RecordingSink:
         self.streams: dict[str, StreamConfig] = {}
         self.events: list[Event] = []
         self._cursors: dict[str, bytes] = {}
+        self.sealed: set[str] = set()
         self.commits = 0
         self.refuse_with: StorageError | None = None
         self.refuse_payload: tuple[bytes, StorageError] | None = None
@@ -47,6 +48,9 @@ class RecordingSink:
 
     def has_stream(self, name: str) -> bool:
         return name in self.streams
+
+    def takes(self, name: str) -> bool:
+        return name not in self.sealed
 
     def cursor(self, name: str) -> bytes | None:
         return self._cursors.get(name)

@@ -27,6 +27,7 @@ from drivers.backoff import Backoff
 from drivers.batch import check_size
 from drivers.contract import (
     MAX_PARTS,
+    AsksTheStore,
     Delivery,
     Driver,
     DriverConfigError,
@@ -289,6 +290,8 @@ class Source:
             self._tends = driver if isinstance(driver, Tends) else None
             if isinstance(driver, Traced):
                 driver.trace_with(self._trace)
+            if isinstance(driver, AsksTheStore):
+                driver.ask_with(self._sink.takes)
             if isinstance(driver, KeepsParts):
                 parts = self._committed_parts()
                 self._parts = set(parts)

@@ -1,10 +1,10 @@
-"""The committer: a queue of submissions, and the step that makes what waits durable as one commit."""
+"""The committer: the step that makes what waits in the queue durable as one commit."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -25,14 +25,13 @@ from storage.group import Group
 from storage.joining import Joined
 from storage.kv.contract import Batch, KeyValueStore
 from storage.model import Receipt
+from storage.queue import Queue, Submission, Take
 from storage.records import NodeRecord
 from storage.retention.budget import DiskBudget, Sizes
 from storage.ticket import Ticket
 from storage.trace import Trace
 from storage.witness import Witness
 
-QUEUE_BYTES = 64 << 20
-QUEUE_APPENDS = 100_000
 GROUP_BYTES = 8 << 20
 """One commit takes about this much; what comes after waits for the next."""
 GENERATION_BYTES = 64 << 20
@@ -45,21 +44,9 @@ CHANGE_S = 10.0
 _ROOM_ROUNDS = 16
 """So often one step gives something up before it lets others work."""
 
-Take = Callable[[Group, Ticket], None]
-"""Puts one submission into a group, or raises what its ticket is to raise."""
-
 
 def _no_room(missing: int) -> Take | str | None:
     return f"the disk limit is reached: {missing} bytes more are needed"
-
-
-@dataclass(slots=True)
-class _Submission:
-    ticket: Ticket
-    take: Take
-    size_bytes: int
-    brings_bytes: int
-    appends: int = 1
 
 
 @dataclass(slots=True)
@@ -69,7 +56,7 @@ class _Pending:
     group: Group
     batch: Batch
     record: CommitRecord
-    submissions: list[_Submission]
+    submissions: Sequence[Submission]
     written: bool = False
     urgent: bool = False
 
@@ -88,14 +75,10 @@ class Committer:
         self.opening = 0 if catalog.node is None else catalog.node.opening
         self.last_commit = 0 if last is None else last.number
         self._last_checksum = 0 if last is None else last.checksum
-        self._queue: deque[_Submission] = deque()
-        self._queued_bytes = 0
-        self._queued_appends = 0
+        self._queue = Queue()
         self._pending: _Pending | None = None
         self.failed: StorageError | None = None
         self._step = threading.Lock()
-        self._queue_lock = threading.RLock()
-        self._queue_changed = threading.Condition(self._queue_lock)
         self._committed = threading.Condition()
         self._resolved = threading.Condition()
         self.owned = False
@@ -103,7 +86,6 @@ class Committer:
         self.budget = DiskBudget(None, Sizes(), kv.disk_bytes, kv.unflushed_bytes)
         self.make_room: Callable[[int], Take | str | None] = _no_room
         """Asked when the budget says that so many bytes are missing: what to give up, or why nothing can be."""
-        self._urgent: deque[_Submission] = deque()
         self.generations = Generations(kv, catalog)
         self._settling: deque[tuple[int, int]] = deque()
         self._witness = Witness(kv.witness, store, clock.boot_id)
@@ -122,46 +104,24 @@ class Committer:
         upstream in one piece, so both bound what is put into one. What gives space back is `urgent`: it goes first, in a
         commit of its own, whatever the budget says.
         """
-        with self._queue_changed:
+        submission = Submission(ticket, take, size_bytes, max(size_bytes, brings_bytes))
+        with self._queue.changed:
             if self.failed is not None:
                 raise self.failed
             if urgent:
-                self._urgent.append(_Submission(ticket, take, size_bytes, 0))
-                self._queue_changed.notify()
-                return ticket
-            if self._queue and self._is_full(size_bytes):
+                self._queue.add_urgent(submission)
+            elif not self._queue.add(submission):
                 why = f": {self.blocked}" if self.blocked else ""
-                raise StoreBusyError(
-                    f"{self._queued_appends} appends wait to be written{why}. Nothing was taken: try again"
-                )
-            self._queue.append(_Submission(ticket, take, size_bytes, max(size_bytes, brings_bytes)))
-            self._queued_bytes += size_bytes
-            self._queued_appends += 1
-            self._queue_changed.notify()
+                raise StoreBusyError(f"{self.waiting} appends wait to be written{why}. Nothing was taken: try again")
         return ticket
 
     def join(self, joined: Joined, payload: bytes) -> bool:
         """Let one more event join those that wait. False: they are not the newest in the queue (any more), or it is full."""
-        with self._queue_lock:
-            if not self._queue or self.failed is not None:
-                return False
-            newest = self._queue[-1]
-            if newest.ticket is not joined or self._is_full(len(payload)):
-                return False
-            joined.add(payload)
-            newest.size_bytes += len(payload)
-            newest.brings_bytes += len(payload)
-            newest.appends += 1
-            self._queued_bytes += len(payload)
-            self._queued_appends += 1
-            return True
-
-    def _is_full(self, size_bytes: int) -> bool:
-        return self._queued_bytes + size_bytes > QUEUE_BYTES or self._queued_appends >= QUEUE_APPENDS
+        return self.failed is None and self._queue.join(joined, payload)
 
     @property
     def waiting(self) -> int:
-        return self._queued_appends
+        return self._queue.appends
 
     @property
     def written_bytes(self) -> int:
@@ -170,10 +130,10 @@ class Committer:
 
     def wait_for_work(self, timeout_s: float) -> bool:
         """Wait until something is queued. While commits are blocked, wait the whole time: trying again soon is no use."""
-        with self._queue_changed:
-            if not self._urgent and (self.blocked is not None or (not self._queue and self.failed is None)):
-                self._queue_changed.wait(timeout_s)
-            return bool(self._queue or self._urgent) or self._pending is not None
+        with self._queue.changed:
+            if not self._queue.urgent and (self.blocked is not None or (self._queue.empty and self.failed is None)):
+                self._queue.changed.wait(timeout_s)
+            return not self._queue.empty or self._pending is not None
 
     def wait_for_commit(self, after: int, timeout_s: float) -> int:
         with self._committed:
@@ -227,7 +187,7 @@ class Committer:
     def _next(self) -> _Pending | None:
         """The commit that is to be written now: one that gives up something where the budget has no room for more."""
         for _ in range(_ROOM_ROUNDS):
-            if self._urgent and self._pending is not None and not self._pending.written:
+            if self._queue.urgent and self._pending is not None and not self._pending.written:
                 self._put_back(self._pending)
             pending = self._pending or self._build()
             if pending is None or pending.group.empty or pending.written or pending.urgent:
@@ -242,7 +202,7 @@ class Committer:
             if isinstance(given_up, str):
                 self.blocked = given_up
                 return None
-            self._urgent.append(_Submission(Ticket(self), given_up, 0, 0))
+            self._queue.add_urgent(Submission(Ticket(self), given_up, 0, 0))
             pending = self._build()
             if pending is None or pending.group.empty:
                 continue
@@ -255,29 +215,10 @@ class Committer:
     def _put_back(self, pending: _Pending) -> None:
         """Take a commit apart that was not written: what is in it goes to the head of the queue."""
         self._pending = None
-        with self._queue_changed:
-            self._queue.extendleft(reversed(pending.submissions))
-            for submission in pending.submissions:
-                self._queued_bytes += submission.size_bytes
-                self._queued_appends += submission.appends
+        self._queue.put_back(pending.submissions)
 
     def _build(self) -> _Pending | None:
-        if not self._queue and not self._urgent:
-            return None
-        submissions: list[_Submission] = []
-        urgent = bool(self._urgent)
-        with self._queue_changed:
-            if urgent:
-                submissions.append(self._urgent.popleft())
-            size = 0 if not urgent else self.budget.sizes.group + 1
-            while self._queue and (
-                not submissions or size + self._queue[0].brings_bytes <= min(GROUP_BYTES, self.budget.sizes.group)
-            ):
-                submission = self._queue.popleft()
-                self._queued_bytes -= submission.size_bytes
-                self._queued_appends -= submission.appends
-                size += submission.brings_bytes
-                submissions.append(submission)
+        urgent, submissions = self._queue.next(min(GROUP_BYTES, self.budget.sizes.group))
         if not submissions:
             return None
         self._trace("commit.building", {"commit": self.last_commit + 1, "submissions": len(submissions)})
@@ -410,13 +351,7 @@ class Committer:
             self._committed.notify_all()
 
     def _refuse_all(self, error: StorageError) -> None:
-        with self._queue_changed:
-            waiting = [*self._urgent, *self._queue]
-            self._urgent.clear()
-            self._queue.clear()
-            self._queued_bytes = self._queued_appends = 0
-            self._queue_changed.notify_all()
-        for submission in waiting:
+        for submission in self._queue.clear():
             submission.ticket.resolve(error)
         self._tell_waiters()
 

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from storage.check import CheckReport, check
 from storage.clock import Clock, SystemClock
-from storage.committer import Take
 from storage.configuring import take_config
 from storage.directory import StoreDirectory
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
@@ -40,6 +39,7 @@ from storage.model import (
     check_stream_name,
 )
 from storage.opening import open_for_writing
+from storage.queue import Take
 from storage.readers.access import Groups
 from storage.retention.budget import Sizes, check_limit
 from storage.retention.forecast import Outlook

@@ -53,6 +53,12 @@ class StoreView:
     def has_stream(self, name: str) -> bool:
         return name in self._catalog.streams
 
+    def takes(self, name: str) -> bool:
+        """Whether events may be appended to a stream: it is not sealed, nor mirrored from another node. One that is not there
+        yet may be made."""
+        stream = self._catalog.streams.get(name)
+        return stream is None or (stream.origin is None and any(layout.open for layout in stream.layout))
+
     def streams(
         self, *, internal: bool = False, wanted: Callable[[StreamConfig], bool] = lambda config: True
     ) -> list[StreamInfo]:

@@ -18,8 +18,8 @@ A pass
     1. What was answered since the last one is written: one write for each client.
     2. Every socket that has something is read once, at most 64 KiB, and what came is parsed at once.
     3. All that is new in it becomes one delivery, with what its data makes of the sessions. While one is on its way to the
-       disk the next gathers, up to 1 MiB, and sockets are looked at once in a millisecond: a delivery and a wakeup cost as
-       much as many messages.
+       disk the next gathers, up to 1 MiB, and sockets are looked at after 1, 2, 4 ms …, at most 20: a delivery and a
+       wakeup cost as much as many messages.
     4. What needs no store (a duplicate, a refused message) is answered behind what is under way, so that each client's
        answers leave in the order of its messages (4.6).
 
@@ -57,10 +57,9 @@ Messages
     when its connection ends without a DISCONNECT, after its delay if MQTT 5 gave it one. It is not made when the gateway
     itself ends, and one that waits then is forgotten.
 
-    What can't be stored (no stream name can be made of its topic, a key above 1,024 bytes, one stream too many, a topic that
-    its client may not publish on) is never acknowledged as if it were: MQTT 5 is told so in the PUBACK or PUBREC, a 3.1.1
-    client is disconnected, since that is all the protocol has (3.3.5). One case is left: a stream that was sealed, or that
-    is mirrored from another node. What comes for it is counted as refused by the source, and acknowledged.
+    What can't be stored (no stream name can be made of its topic, a key above 1,024 bytes, one stream too many, a stream that
+    is sealed or mirrored from another node, a topic that its client may not publish on) is never acknowledged as if it were:
+    MQTT 5 is told so in the PUBACK or PUBREC, a 3.1.1 client is disconnected, since that is all the protocol has (3.3.5).
 """
 
 from drivers.listener.config import ListenerConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
@@ -32,7 +32,8 @@ MAX_WAITING_BYTES = 32 << 20
 SPARE_DESCRIPTORS = 512
 """Open files that the rest of this process may need."""
 REST_S = 0.001
-"""While a delivery is on its way to the disk, sockets are looked at so often."""
+"""While a delivery is on its way to the disk, sockets are looked at so often: first, and then half as often each time."""
+LONGEST_REST_S = 0.02
 EXPIRE_S = 1.0
 MAX_WILLS = 10_000
 """That wait for their clients to come back. Above it one is an event at once."""
@@ -94,7 +95,9 @@ class ListenerDriver:
         self._to_write: dict[Client, None] = {}
         self._named = 0
         self._expired_s = 0.0
+        self._rests = 0
         self._trace: Trace = no_trace
+        self._takes: Callable[[str], bool] = lambda stream: True
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -112,6 +115,9 @@ class ListenerDriver:
     def take_parts(self, parts: Mapping[str, bytes]) -> None:
         self._parts = parts
 
+    def ask_with(self, takes: Callable[[str], bool]) -> None:
+        self._takes = takes
+
     def trace_with(self, trace: Trace) -> None:
         self._trace = trace
 
@@ -124,7 +130,7 @@ class ListenerDriver:
             self._parts, self._now_s(), max_inflight=config.max_inflight, limit=config.max_sessions
         )
         self._parts = {}
-        self._intake = Intake(self._sessions, self._counters, self._clock.boot_ns, self._refuse)
+        self._intake = Intake(self._sessions, self._counters, self._clock.boot_ns, self._refuse, self._takes)
         host, port = host_and_port(config.listen)
         try:
             listening = listening_socket(host, port)
@@ -151,8 +157,9 @@ class ListenerDriver:
         if intake.gathers:
             # Each wakeup costs as much as some messages: what comes meanwhile is read at once, when that is answered.
             self._write_answers()
-            if sockets.rest(min(timeout_s, REST_S)):
+            if sockets.rest(min(timeout_s, LONGEST_REST_S, REST_S * 2.0 ** min(self._rests, 10))):
                 return None
+            self._rests += 1
             timeout_s = 0.0
         self._turn(0.0 if intake.ready else timeout_s)
         if not intake.ready:
@@ -170,6 +177,7 @@ class ListenerDriver:
         answers = self._opened()[1].durable(delivery)
         if answers is None:
             raise DriverError(f"source {self._settings.name}: an answer out of turn")
+        self._rests = 0
         self._answer(answers)
 
     def interrupt(self) -> None:

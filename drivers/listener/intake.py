@@ -11,7 +11,7 @@ from collections.abc import Callable, MutableMapping
 
 from drivers.contract import MAX_DELIVERY_BYTES, MAX_DELIVERY_EVENTS, Delivery
 from drivers.listener.client import Client
-from drivers.listener.packets import Reason
+from drivers.listener.packets import V5, Reason
 from drivers.listener.protocol import size_bytes
 from drivers.listener.run import Items, Run
 from drivers.listener.session import SessionError
@@ -37,7 +37,8 @@ class Answers:
 
 
 class Intake:
-    """Used from one thread. `refuse_client` is called for one that can't go on, with a reason code and a text."""
+    """Used from one thread. `refuse_client` is called for one that can't go on, with a reason code and a text; `takes` says
+    whether a stream may be appended to."""
 
     def __init__(
         self,
@@ -45,11 +46,13 @@ class Intake:
         counters: MutableMapping[str, int],
         boot_ns: Callable[[], int],
         refuse_client: Callable[[Client, Reason, str], None],
+        takes: Callable[[str], bool],
     ) -> None:
         self._sessions = sessions
         self._counters = counters
         self._boot_ns = boot_ns
         self._refuse_client = refuse_client
+        self._takes = takes
         self._received: deque[tuple[Client, Items, int]] = deque()
         self._asking: dict[Client, None] = {}
         self._under_way: deque[Answers] = deque()
@@ -132,6 +135,14 @@ class Intake:
         """Put what is new of a run into its stream's frames. How much that was."""
         payloads = run.payloads
         run.answered = run.packet_ids
+        stream = run.label.stream
+        if not run.refusal and stream not in frames and not self._takes(stream):
+            run.refusal = Reason.NOT_AUTHORIZED
+            if run.qos and client.asked.version != V5:
+                run.answered = ()
+                self._refuse_client(
+                    client, Reason.NOT_AUTHORIZED, f"stream {stream} takes nothing: it is sealed or a mirror"
+                )
         if run.refusal:
             self._counters["refused"] += len(payloads)
             return 0
@@ -158,9 +169,9 @@ class Intake:
             label.retained_headers if run.retain else label.headers,
             now_ns,
         )
-        of_stream = frames.get(label.stream)
+        of_stream = frames.get(stream)
         if of_stream is None:
-            frames[label.stream] = [frame]
+            frames[stream] = [frame]
         else:
             of_stream.append(frame)
         return len(payloads)

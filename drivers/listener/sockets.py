@@ -227,7 +227,9 @@ class Sockets:
 
     def _watch(self, peer: Peer) -> None:
         """Tell the kernel what is wanted of a socket, where that changed."""
-        if peer.fd not in self.peers or peer.handshaking:
+        if self.peers.get(peer.fd) is not peer:
+            return
+        if peer.handshaking:
             wanted = peer.interest
         else:
             wanted = (0 if peer.resting else select.EPOLLIN) | (select.EPOLLOUT if peer.unwritten else 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from storage.committer import Take
 from storage.model import STATE, StreamConfig
+from storage.queue import Take
 from storage.state import revisioned, table
 from storage.state.revisioned import RevisionedStream
 from storage.state.synchronizer import COMPACT_BYTES, Codec, StateSynchronizer

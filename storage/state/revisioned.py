@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-from storage.committer import Take
 from storage.errors import ConditionFailedError, StorageError, TooLargeError
 from storage.group import Group
 from storage.merging import StreamReader
 from storage.model import MAX_EVENT_BYTES, Append, Frame, Gap, Position, Receipt, SegmentInfo, StreamInfo
+from storage.queue import Take
 from storage.ticket import Ticket
 
 

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from storage.catalog import Catalog
 from storage.clock import Clock
-from storage.committer import Take
 from storage.errors import StorageError, TooLargeError, TransactionEndedError, UnknownTransactionError
 from storage.group import Group
 from storage.kv.contract import KeyValueStore
 from storage.model import MAX_APPEND_BYTES, Append, TransactionState
+from storage.queue import Take
 from storage.state.table import Change, plan_changes
 from storage.ticket import Ticket
 from storage.transactions.record import TransactionRecord

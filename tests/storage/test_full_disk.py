@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import SegmentStore, committer
+from storage import SegmentStore, queue
 from storage.errors import StoreBusyError
 from tests.small_disk import run_on_small_disk
 
@@ -17,7 +17,7 @@ BALLAST_BYTES = 24 << 20
 
 def fill_and_free(mount: Path) -> None:
     """Runs inside the namespace: fill the disk, see that nothing is lost or falsely acknowledged, free it, go on."""
-    committer.QUEUE_BYTES = 4 << 20
+    queue.QUEUE_BYTES = 4 << 20
     ballast = mount / "ballast"
     ballast.write_bytes(bytes(BALLAST_BYTES))
     path = mount / "store"

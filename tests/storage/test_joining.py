@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from storage import Event, Position, RetentionPolicy, SegmentStore, StreamConfig, Ticket
-from storage import committer as committing
+from storage import Event, Position, RetentionPolicy, SegmentStore, StreamConfig, Ticket, queue
 from storage.errors import StoreBusyError, StoreClosedError, StoreFullError, TooLargeError, WriterNumberGapError
 from storage.frame import FRAME_TARGET_BYTES
 from storage.kv.memory import MemoryTwin
@@ -147,7 +146,7 @@ def test_long_runs_become_frames_of_a_bounded_size(store: SegmentStore) -> None:
 
 
 def test_the_queue_counts_each_of_them(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(committing, "QUEUE_APPENDS", 10)
+    monkeypatch.setattr(queue, "QUEUE_APPENDS", 10)
     writer = store.writer("s", "w")
     for _ in range(10):
         writer.append(b"", "k")

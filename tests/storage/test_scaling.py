@@ -109,8 +109,10 @@ def test_a_sealed_stream_is_read_and_takes_nothing_more() -> None:
     with SegmentStore.in_memory() as store:
         written = scaled(store, 12)
         ends = {segment.id: segment.length for segment in store.stream("s").segments}
+        assert store.takes("s")
         store.seal("s")
         store.seal("s")
+        assert not store.takes("s")
         with pytest.raises(StreamSealedError, match="takes nothing more"):
             append(store, "a", b"late")
         assert {segment.id: segment.length for segment in store.stream("s").segments} == ends
