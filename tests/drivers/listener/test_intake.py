@@ -24,7 +24,7 @@ def test_the_sessions_of_many_clients_go_in_several_deliveries() -> None:
     labels = Labels(lambda topic: ("s", "k"))
     connection = Connection(Limits(1 << 20, MAX_INFLIGHT), labels)
     sessions = Sessions({}, 0, max_inflight=MAX_INFLIGHT)
-    intake = Intake(sessions, new_counters(), lambda: 0, lambda client, reason, what: None)
+    intake = Intake(sessions, new_counters(), lambda: 0, lambda client, reason, what: None, lambda stream: True)
     ids = list(range(1, MAX_INFLIGHT + 1))
     with socket.socket() as sock:
         for number in range(MANY):
