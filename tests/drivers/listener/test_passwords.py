@@ -273,4 +273,4 @@ def test_of_many_who_change_the_file_at_once_none_is_lost(file: Path) -> None:
     )
     adding = [subprocess.Popen([sys.executable, "-c", script, str(file), name]) for name in "abcd"]
     assert [each.wait(60) for each in adding] == [0] * 4
-    assert len(read_users(file)) == 2 + 3 * 8
+    assert len(read_users(file)) == 2 + 4 * 15

@@ -21,7 +21,7 @@ from random import Random
 
 from tests.drivers.listener.wire import connect, publish, pubrel, take_packets
 from tests.drivers.listener_campaign.habits import HABITS, payload, topic
-from tests.drivers.listener_campaign.journal import ANSWERED, NEW, OVER, PRESENT, SENT, Journal
+from tests.drivers.listener_campaign.journal import AGAIN, ANSWERED, NEW, OVER, PRESENT, SENT, Journal
 
 ANSWERS = {0x40: "puback", 0x50: "pubrec", 0x70: "pubcomp"}
 TICK_S = 0.02
@@ -72,7 +72,9 @@ class Device:
         connection = socket.create_connection(("127.0.0.1", self._port), CONNECT_TIMEOUT_S)
         try:
             self._introduce(connection)
-            connection.sendall(b"".join(self._again(number) for number in self._open))
+            if self._open:
+                self._journal.note(AGAIN, len(self._open))
+                connection.sendall(b"".join(self._again(number) for number in self._open))
             connection.settimeout(TICK_S)
             since_s = answered_s = time.monotonic()
             named = False

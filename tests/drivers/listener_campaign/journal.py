@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-SENT, ANSWERED, OVER, PRESENT, NEW = "sent", "answered", "over", "present", "new"
-"""Sent under a packet id; it has its PUBACK or PUBREC; the packet id is free; a connection found its session; or made it."""
+SENT, ANSWERED, OVER, PRESENT, NEW, AGAIN = "sent", "answered", "over", "present", "new", "again"
+"""Sent under a packet id; it has its PUBACK or PUBREC; the packet id is free; a connection found its session; or made it; so
+many were sent again."""
 
 
 class Journal:
@@ -18,6 +19,7 @@ class Journal:
         self.answered: set[int] = set()
         self.over: set[int] = set()
         self.connections = {PRESENT: 0, NEW: 0}
+        self.again = 0
         if path.exists():
             for line in path.read_text(encoding="ascii").split("\n")[:-1]:
                 what, *numbers = line.split()
@@ -35,5 +37,7 @@ class Journal:
             self.answered.add(numbers[0])
         elif what == OVER:
             self.over.add(numbers[0])
+        elif what == AGAIN:
+            self.again += numbers[0]
         else:
             self.connections[what] += 1

@@ -201,6 +201,7 @@ class _Life:
             report.verdicts.setdefault(name, []).append(verdict)
             report.problems += session_problems(name, journal)
             report.counts["connections"] += sum(journal.connections.values())
+            report.counts["sent again by devices: PUBLISHes with DUP, and PUBRELs"] += journal.again
             if HABITS[name].clean:
                 report.counts["repeated without a session, and stored again"] += len(stored) - len(set(stored))
         report.problems += [f"events of topic {each}, which nobody sent" for each in held]
