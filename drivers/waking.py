@@ -26,11 +26,14 @@ class Waker:
                 self._writing.send(b"w")
 
     def drain(self) -> None:
-        """For the thread that waits, once it has been woken and before it looks for why."""
-        with self._lock:
-            if self._awake:
-                self._reading.recv(1)
-                self._awake = False
+        """For the thread that waits, once it has been woken and before it looks for why.
+
+        Without the lock, which whoever woke it may hold still. In this order: who calls `wake` in between sends nothing, and
+        has given its reason before.
+        """
+        if self._awake:
+            self._reading.recv(1)
+            self._awake = False
 
     def close(self) -> None:
         # Under the lock: another thread must not write to what has taken over the number of the closed socket.

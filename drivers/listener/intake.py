@@ -15,7 +15,7 @@ from drivers.listener.packets import V5, Reason
 from drivers.listener.protocol import size_bytes
 from drivers.listener.run import Items, Run
 from drivers.listener.session import SessionError
-from drivers.listener.sessions import Sessions
+from drivers.listener.sessions import CLIENTS_PER_LOOK, Sessions
 from storage.model import Append, Frame
 
 GATHERED_BYTES = 1 << 20
@@ -110,6 +110,8 @@ class Intake:
                     events += self._put(client, item, now_ns, frames)
                 elif client.session is not None:
                     item.unknown = client.session.released(item.packet_ids)
+            if len(answers.items) % CLIENTS_PER_LOOK == 0 and self._sessions.full:
+                break
         if not received:
             self._let_in(answers)
         parts = self._sessions.parts()

@@ -12,7 +12,7 @@ from drivers.listener.reading import Cursor, MalformedPacketError, decoded
 from drivers.listener.run import Label
 from drivers.outbox import MAX_STREAMS
 from storage.errors import StorageError
-from storage.model import MAX_KEY_BYTES, StreamConfig, check_new_stream
+from storage.model import MAX_KEY_BYTES, Headers, StreamConfig, check_new_stream
 
 CACHED = 8192
 MAX_CACHED_BYTES = 1024
@@ -47,9 +47,9 @@ class Labels:
     def _make(self, topic: bytes, raw: bytes) -> Label:
         cursor = Cursor(raw)
         found = read_properties(cursor, OF_PUBLISH) if raw else NONE
-        return self.make(topic, found, crc32(raw, crc32(topic)))
+        return self.make(topic, found)
 
-    def make(self, topic: bytes, found: Properties, crc: int = 0) -> Label:
+    def make(self, topic: bytes, found: Properties) -> Label:
         """A label that is not remembered. Raises MalformedPacketError where `topic` is no topic name."""
         name = decoded(topic)
         if not name or "+" in name or "#" in name:
@@ -68,7 +68,7 @@ class Labels:
         wanted = tuple(headers)
         return Label(
             name,
-            crc,
+            _crc(content_type, wanted),
             stream,
             key,
             content_type or self._content_type,
@@ -92,3 +92,12 @@ class Labels:
             return Reason.QUOTA_EXCEEDED
         self._streams.add(stream)
         return 0
+
+
+def _crc(content_type: str, headers: Headers) -> int:
+    """Of what a client repeats unchanged: a message that is sent again on another connection may not have its topic alias,
+    and may expire earlier."""
+    crc = crc32(content_type.encode())
+    for name, value in headers:
+        crc = crc32(value, crc32(b"%s:%d:" % (name.encode(), len(value)), crc))
+    return crc

@@ -10,7 +10,7 @@ Checking
     A check takes some 30 ms and 16 MiB (scrypt, RFC 7914), so that a stolen file is of little use, and must not hold up
     those who are connected. So `check` only looks at what is known already, and `step` checks one password: at most one
     step in four of the time is spent with it. What was found is remembered as a keyed digest (BLAKE2b, a key that never
-    leaves the process) of name, password and the user's line, so that several hundred devices with one user, or ones that
+    leaves the process) of the user's line and the password, so that several hundred devices with one user, or ones that
     come back, cost one check each, and a changed line ends what is known of it. Names that are not in the file are
     refused at once: that tells a stranger which names there are, and keeps it from having us compute.
 
@@ -146,7 +146,7 @@ class Passwords:
         self._key = key
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting: OrderedDict[bytes, tuple[str, bytes]] = OrderedDict()
+        self._waiting: OrderedDict[bytes, tuple[Hash, bytes]] = OrderedDict()
         self._rests_until_s = 0.0
         self._looked_s = now_s()
         self._stamp = self._stamp_now()
@@ -160,7 +160,7 @@ class Passwords:
         user = self._users.get(name)
         if user is None:
             return Verdict.WRONG
-        known = self._digest(name, password, user)
+        known = self._digest(user, password)
         if known in self._right:
             self._right.move_to_end(known)
             return Verdict.RIGHT
@@ -169,7 +169,7 @@ class Passwords:
         if known not in self._waiting:
             if len(self._waiting) >= MAX_WAITING:
                 return Verdict.BUSY
-            self._waiting[known] = (name, password)
+            self._waiting[known] = (user, password)
         return Verdict.LATER
 
     def step(self) -> bool:
@@ -178,11 +178,7 @@ class Passwords:
         began_s = self._now_s()
         if not self._waiting or began_s < self._rests_until_s:
             return False
-        known, (name, password) = self._waiting.popitem(last=False)
-        user = self._users.get(name)
-        if user is None or known != self._digest(name, password, user):
-            # The line has changed meanwhile: whoever asks again is checked against the new one.
-            return True
+        known, (user, password) = self._waiting.popitem(last=False)
         found, most = (self._right, MAX_RIGHT) if user.is_of(password) else (self._wrong, MAX_WRONG)
         found[known] = None
         if len(found) > most:
@@ -196,12 +192,8 @@ class Passwords:
         """When the next check may be, None where none waits."""
         return max(0.0, self._rests_until_s - self._now_s()) if self._waiting else None
 
-    def _digest(self, name: str, password: bytes, user: Hash) -> bytes:
-        made = hashlib.blake2b(key=self._key, digest_size=32)
-        for piece in (name.encode(), password, str(user).encode()):
-            made.update(b"%d:" % len(piece))
-            made.update(piece)
-        return made.digest()
+    def _digest(self, user: Hash, password: bytes) -> bytes:
+        return hashlib.blake2b(str(user).encode() + b"\0" + password, key=self._key, digest_size=32).digest()
 
     def _look_at_file(self) -> None:
         now_s = self._now_s()

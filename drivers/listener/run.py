@@ -13,7 +13,7 @@ from storage.model import Headers
 class Label:
     """A topic and the MQTT 5 properties of messages on it, looked at once for all that share them.
 
-    `refusal` is the reason code for what can't be stored at all, 0 where it can. `crc` is that of topic and properties.
+    `refusal` is the reason code for what can't be stored at all, 0 where it can. `crc` is that of topic, type and headers.
     """
 
     topic: str

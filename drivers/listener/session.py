@@ -194,6 +194,11 @@ class Session:
                 "mend it or use QoS 1"
             )
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the `state`."""
+        return _HEAD.size + 6 * (min(len(self._ids), self._max_inflight) + len(self._unreleased))
+
     def state(self) -> bytes:
         """What is to be committed with all that was received so far."""
         newest = self._max_inflight

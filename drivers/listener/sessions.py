@@ -16,11 +16,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from drivers.contract import MAX_PARTS
+from drivers.contract import MAX_DELIVERY_BYTES, MAX_PARTS
 from drivers.listener.session import MAX_INFLIGHT, Session, SessionError
 
 NEVER_EXPIRES = 0xFFFFFFFF
 """A session expiry in seconds (MQTT 5, 3.1.2.11.2); that of every persistent session of 3.1.1."""
+
+MAX_CHANGED_BYTES = MAX_DELIVERY_BYTES // 2
+"""Of sessions in one delivery, roughly: what the `CLIENTS_PER_LOOK` next ones add must fit too."""
+CLIENTS_PER_LOOK = 64
 
 
 def part_name(client_id: str) -> str:
@@ -104,6 +108,11 @@ class Sessions:
         ]
         for name in over:
             self._remove(name)
+
+    @property
+    def full(self) -> bool:
+        """What has changed is as much as one delivery should carry. It takes a while to find out: not to be asked each time."""
+        return sum(session.size_bytes for session in self._dirty) > MAX_CHANGED_BYTES
 
     def parts(self) -> dict[str, bytes]:
         """What has changed since the last call, to be committed with the data that was received until now."""

@@ -9,5 +9,6 @@
     drain       a backlog to a hub over loopback
     memory      resident memory of a gateway at rest, and its peak in the runs above
 
-One after the other, nothing else should run beside them. `growth` and `limit` take some minutes, the others one or two.
+One after the other, nothing else should run beside them. `growth`, `limit` and `listener` take some minutes, the others one
+or two.
 """

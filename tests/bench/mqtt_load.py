@@ -44,7 +44,7 @@ PINGREQ = b"\xc0\x00"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent. `per_s` 0: as fast as the window allows; otherwise all publishers together, whatever the window."""
+    """What is sent. `per_s` 0: as fast as the window allows; otherwise all publishers together, a window full at a time."""
 
     publishers: int
     window: int
@@ -73,15 +73,16 @@ class Seen:
 class Publisher:
     """One connection. `times` holds, for each slice sent, its due time and the count of messages it ended at."""
 
-    def __init__(self, address: tuple[str, int], number: int, load: Load, random: Random) -> None:
-        self.socket = connect(address, f"load-{os.getpid()}-{number}")
+    def __init__(self, connection: socket.socket, number: int, load: Load, random: Random) -> None:
+        self.socket = connection
         self.sent = self.acknowledged = self.noted = self._loose_bytes = 0
         self.times: deque[tuple[float, int]] = deque()
         topic = f"site/{number}/telemetry".encode()
         head = struct.pack(">H", len(topic)) + topic
         each = len(packet(PUBLISH_QOS_1, head + bytes(2 + load.size_bytes)))
         of_all = load.publishers + load.flooders + load.deaf
-        self.ring = min(65_535, max(RING_BYTES // (each * of_all), 2 * load.window, 128))
+        most = min(65_535, max(RING_BYTES // (each * of_all), 2 * load.window, 128))
+        self.ring = most - most % load.window
         self._each = each
         text = random.randbytes((load.size_bytes * self.ring + 1) // 2).hex().encode()
         self._packets = memoryview(
@@ -126,18 +127,42 @@ class Publisher:
         self.acknowledged += came
 
 
-def connect(address: tuple[str, int], name: str) -> socket.socket:
-    """A clean session. Raises ConnectionError where it is refused."""
-    made = socket.create_connection(address, TIMEOUT_S)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def connect(address: tuple[str, int], count: int) -> list[socket.socket]:
+    """So many clean sessions, none waiting for another. Raises ConnectionError where one is refused, or takes too long."""
+    poll = select.epoll()
+    made = {}
+    for _ in range(count):
+        one = socket.socket()
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        one.setblocking(False)
+        one.connect_ex(address)
+        poll.register(one.fileno(), select.EPOLLOUT)
+        made[one.fileno()] = one
+    waiting, until_s = count, time.perf_counter() + TIMEOUT_S
+    while waiting:
+        if time.perf_counter() > until_s:
+            raise ConnectionError(f"{waiting} of {count} clients were not answered within {TIMEOUT_S:.0f} s")
+        for number, events in poll.poll(0.1):
+            if events & select.EPOLLIN:
+                check_answer(made[number].recv(4))
+                poll.unregister(number)
+                waiting -= 1
+            else:
+                made[number].send(connect_packet(f"load-{os.getpid()}-{number}"))
+                poll.modify(number, select.EPOLLIN)
+    return list(made.values())
+
+
+def connect_packet(name: str) -> bytes:
+    """A CONNECT for a clean session (MQTT 3.1.1, 3.1)."""
     texts = (name.encode(), USER, PASSWORD)
-    body = b"\x00\x04MQTT\x04\xc2" + struct.pack(">H", KEEPALIVE_S)
-    made.sendall(packet(0x10, body + b"".join(struct.pack(">H", len(text)) + text for text in texts)))
-    answer = made.recv(4)
+    head = b"\x00\x04MQTT\x04\xc2" + struct.pack(">H", KEEPALIVE_S)
+    return packet(0x10, head + b"".join(struct.pack(">H", len(text)) + text for text in texts))
+
+
+def check_answer(answer: bytes) -> None:
     if answer[:2] != CONNACK_ACCEPTED or answer[3:] != b"\x00":
-        raise ConnectionError(f"no connection was granted: {answer.hex(' ')}")
-    made.setblocking(False)
-    return made
+        raise ConnectionError(f"no connection was granted: {answer.hex(' ') or 'the server closed it'}")
 
 
 class Generator:
@@ -147,16 +172,17 @@ class Generator:
         self._load = load
         random = Random(1)
         measured, flooders = load.publishers, load.publishers + load.flooders
-        made = [Publisher(address, number, load, random) for number in range(flooders + load.deaf)]
+        connections = connect(address, flooders + load.deaf)
+        made = [Publisher(connection, number, load, random) for number, connection in enumerate(connections)]
+        self._deaf = set(made[flooders:])
         self._measured = made[:measured]
         self._floods = made[measured:]
         self._reading = made[:flooders]
-        self._deaf = set(made[flooders:])
         self._poll = select.epoll()
         self._of = {one.socket.fileno(): one for one in made}
         self._timed = {one.socket.fileno() for one in self._measured}
-        for one in self._reading:
-            self._poll.register(one.socket.fileno(), select.EPOLLIN)
+        for one in made:
+            self._poll.register(one.socket.fileno(), self._reads(one))
         self._latencies: list[tuple[float, int]] = []
         self._counts_from_s = 0.0
 
@@ -187,43 +213,39 @@ class Generator:
         )
 
     def _paced(self, begun_s: float, end_s: float) -> None:
-        """Every tick sends what became due in it, publisher after publisher, as few slices as that takes."""
-        publishers, per_s = self._measured, self._load.per_s
+        """Publisher after publisher sends a window full, when so much is due."""
+        per_s, window = self._load.per_s, self._load.window
         given = turn = 0
         while (now_s := time.perf_counter()) < end_s:
-            due = int((now_s - begun_s) * per_s) - given
-            each = -(-due // len(publishers))
-            while due > 0:
-                publisher = publishers[turn % len(publishers)]
+            for _ in range(int(((now_s - begun_s) * per_s - given) / window)):
+                publisher = self._measured[turn % len(self._measured)]
                 turn += 1
-                room = publisher.ring - (publisher.sent - publisher.acknowledged)
-                count = min(each, due)
-                if room >= count and not publisher.writing:
-                    before = publisher.sent
-                    if not publisher.send(count, begun_s + given / per_s):
-                        self._watch_writing(publisher)
-                    count = publisher.sent - before
-                    given += count
-                due -= count
+                if publisher.writing or publisher.sent - publisher.acknowledged + window > publisher.ring:
+                    continue  # the next has its turn, and what is due stays due
+                if not publisher.send(window, begun_s + given / per_s):
+                    self._watch_writing(publisher)
+                given += window
             self._flood()
-            self._turn(0.0, refill=False)
-            if not self._floods:
-                self._turn(max(0.0, TICK_S - (time.perf_counter() - now_s)), refill=False)
+            self._turn(TICK_S, refill=False)
 
     def _flood(self) -> None:
         count = max(1, FLOOD_BYTES // self._load.size_bytes)
         for one in self._floods:
             one.times.clear()
-            if one.flush() and (one in self._deaf or one.sent + count - one.acknowledged <= one.ring):
-                one.send(count, 0.0)
+            room = one in self._deaf or one.sent + count - one.acknowledged <= one.ring
+            if room and not one.writing and not one.send(count, 0.0):
+                self._watch_writing(one)
 
     def _turn(self, timeout_s: float, *, refill: bool) -> None:
         """What is to be read and written now."""
         for number, events in self._poll.poll(timeout_s):
             publisher = self._of[number]
             if events & select.EPOLLOUT and publisher.flush():
-                self._poll.modify(number, select.EPOLLIN)
-            if events & ~select.EPOLLOUT:
+                self._poll.modify(number, self._reads(publisher))
+            if publisher in self._deaf and events & (select.EPOLLHUP | select.EPOLLERR):
+                self._poll.unregister(number)  # the server has had enough of it
+                self._floods.remove(publisher)
+            elif events & ~select.EPOLLOUT:
                 publisher.read()
                 if number in self._timed:
                     now_s = time.perf_counter()
@@ -237,7 +259,10 @@ class Generator:
             self._watch_writing(publisher)
 
     def _watch_writing(self, publisher: Publisher) -> None:
-        self._poll.modify(publisher.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        self._poll.modify(publisher.socket.fileno(), self._reads(publisher) | select.EPOLLOUT)
+
+    def _reads(self, publisher: Publisher) -> int:
+        return 0 if publisher in self._deaf else select.EPOLLIN
 
     def _note(self, publisher: Publisher, now_s: float) -> None:
         """The latencies of what has been acknowledged since, slice by slice."""
@@ -266,8 +291,9 @@ class Generator:
 
 def idle(address: tuple[str, int], count: int, ping_every_s: float) -> None:
     """Hold `count` connections that only ping, until standard input closes. Prints a line when all are there."""
-    sockets = [connect(address, f"idle-{number}") for number in range(count)]
-    print(json.dumps({"connected": len(sockets)}), flush=True)
+    begun_s = time.perf_counter()
+    sockets = connect(address, count)
+    print(json.dumps({"connected_s": time.perf_counter() - begun_s}), flush=True)
     turn = 0
     while not select.select([sys.stdin], [], [], ping_every_s / count)[0]:
         one = sockets[turn % count]

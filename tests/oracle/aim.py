@@ -34,10 +34,13 @@ def node_command(folder: Path) -> tuple[str, ...]:
 class Target:
     """A running node, and the order in which its steps are aimed at."""
 
-    def __init__(self, name: str, node: NodeProcess, random: Random) -> None:
+    def __init__(
+        self, name: str, node: NodeProcess, random: Random, *, reached_within_s: float = REACHED_WITHIN_S
+    ) -> None:
         self.name = name
         self.node = node
         self._random = random
+        self._reached_within_s = reached_within_s
         self._hits_file = node.folder / "hits"
         self._next: list[str] = []
         self.random_kills = 0
@@ -88,7 +91,7 @@ class Target:
     def _kill_running(self, where: str, nudge: Callable[[], None]) -> None:
         (self.node.folder / "aim").write_text(where, encoding="ascii")
         self.node.send(signal.SIGUSR1)
-        deadline_s = time.monotonic() + REACHED_WITHIN_S
+        deadline_s = time.monotonic() + self._reached_within_s
         nudge_s = time.monotonic() + NUDGED_AFTER_S
         while not self.node.wait(0.1):
             now_s = time.monotonic()

@@ -21,11 +21,14 @@ SOURCE_STEPS = (
     "source.durable",
     "source.acked",
 )
-GATEWAY_STEPS = (
-    *SOURCE_STEPS,
+LISTENER_STEPS = (
     "listener.received",
     "listener.acknowledging",
     "listener.acknowledged",
+)
+GATEWAY_STEPS = (
+    *SOURCE_STEPS,
+    *LISTENER_STEPS,
     "uplink.sending",
     "uplink.sent",
     "uplink.confirmed",
@@ -44,6 +47,7 @@ STEPS_OF = {
     "gateway": (*STORE_STEPS, *GATEWAY_STEPS, *OPENING_STEPS),
     "hub": (*STORE_STEPS, *HUB_STEPS, *OPENING_STEPS),
     "subscriber": (*STORE_STEPS, *SOURCE_STEPS, *OPENING_STEPS),
+    "listener": (*STORE_STEPS, *SOURCE_STEPS, *LISTENER_STEPS, *OPENING_STEPS),
 }
 MOST_VISITS = {
     "gateway": {
@@ -57,6 +61,7 @@ MOST_VISITS = {
     },
     "hub": {"commit": 8, "hub": 8, "store": 1, "generation": 1},
     "subscriber": {"commit": 40, "source": 30, "store": 1, "generation": 1},
+    "listener": {"commit": 40, "source": 30, "listener": 30, "store": 1, "generation": 1},
 }
 """The n-th visit that a kill may wait for, by the step or its first word."""
 

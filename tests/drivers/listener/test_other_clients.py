@@ -28,6 +28,7 @@ def listening(encrypted: bool) -> Iterator[Listening]:
         yield running
 
 
+@pytest.mark.long  # each is short, but there are many
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
 @pytest.mark.parametrize("client", available())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 
 def variable(value: int) -> bytes:
@@ -54,6 +55,22 @@ def subscribe(packet_id: int, *filters: str, version: int = 4) -> bytes:
 def unsubscribe(packet_id: int, *filters: str, version: int = 4) -> bytes:
     body = struct.pack(">H", packet_id) + (b"\0" if version == 5 else b"")
     return packet(0xA2, body + b"".join(text(each) for each in filters))
+
+
+def take_packets(received: bytearray) -> Iterator[tuple[int, bytes]]:
+    """First byte and body of each packet that is whole in `received`, and gone from it then."""
+    while len(received) > 1:
+        begin, length = 2, received[1]
+        if length & 0x80:
+            if len(received) < 3:
+                return
+            # Nothing that we are sent is longer than 16,383 bytes.
+            begin, length = 3, length & 0x7F | received[2] << 7
+        if len(received) < begin + length:
+            return
+        head, body = received[0], bytes(received[begin : begin + length])
+        del received[: begin + length]
+        yield head, body
 
 
 PINGREQ = b"\xc0\0"

@@ -27,8 +27,9 @@ BROKER_SHARE, PUBLISHER_SHARE = 0.5, 0.35
 """Rounds in which that one is killed besides; the broker in every second life."""
 RANDOM_WITHIN_S = 1.0
 DRAINED_WITHIN_S = 90.0
-MOST_PACKETS = 25
-"""The n-th packet that a kill may wait for."""
+MANY_PACKETS = 25
+"""The n-th packet that a kill may wait for, where there are always more."""
+MOST_PACKETS = {"session.resumed": 2, "resent.arrived": 3}
 AT_RANDOM = "a random moment"
 RANDOM_PER_DECK = 5
 
@@ -168,7 +169,7 @@ class _Life:
         elif site in STEPS:
             _, hit = self._cast.target.kill_at(site, lambda: None)
         else:
-            nth = 1 if site == "session.resumed" else self._random.randint(1, MOST_PACKETS)
+            nth = self._random.randint(1, MOST_PACKETS.get(site, MANY_PACKETS))
             hit = self._cast.kill_at_packet(site, nth, starting=site in AFTER_A_START)
         self._report.killed_at[site if hit else AT_RANDOM] += 1
         if not hit:

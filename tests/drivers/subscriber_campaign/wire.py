@@ -40,6 +40,7 @@ class Wire:
 
     def aim(self, site: str, nth: int, strike: Callable[[], None]) -> None:
         """Call `strike`, once, when the n-th packet of `site` from now on passes. "" takes the aim back."""
+        assert not site or site in SITES, f"there is no packet {site!r} to aim at"
         with self._lock:
             self._site, self._left, self._strike = site, nth, strike
 
