@@ -166,6 +166,12 @@ No gaps.
     assert from_json(StreamSnapshot, json.loads(json.dumps(to_json(scaled)))) == scaled
 
 
+def test_what_a_driver_counts_of_its_own_is_shown_where_it_is_not_0_and_survives_the_way() -> None:
+    local = replace(FIELD, name="local", counters={"connects": 1500, "turned_away": 0, "too_large": 2})
+    node = from_json(NodeSnapshot, json.loads(json.dumps(to_json(replace(WELL, sources=(FLOW, local))))))
+    assert text_of(sources_screen(node)).splitlines()[-1] == "  local: 1,500 connects, 2 too large"
+
+
 def test_streams_sources_and_uplinks() -> None:
     assert text_of(streams_screen(HUB_NODE)) == golden(
         """
