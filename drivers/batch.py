@@ -95,6 +95,7 @@ def _all_within_limits(frames: Sequence[Frame], most_bytes: int) -> bool:
             or 4 * len(frame.routing_key) > MAX_KEY_BYTES
             or len(frame.content_type) > MAX_CONTENT_TYPE_CHARACTERS
             or len(frame.headers) > MAX_HEADERS
+            or any(4 * len(name) > MAX_KEY_BYTES for name, _ in frame.headers)
         ):
             return False
     return True
@@ -131,7 +132,8 @@ def _wrong_label(frame: Frame) -> str | None:
         return f"a content type of {len(frame.content_type)} characters: at most {MAX_CONTENT_TYPE_CHARACTERS}"
     if len(frame.headers) > MAX_HEADERS:
         return f"{len(frame.headers)} headers: at most {MAX_HEADERS}"
-    return None
+    longest = max((len(name.encode()) for name, _ in frame.headers), default=0)
+    return f"a header name of {longest} bytes: at most {MAX_KEY_BYTES}" if longest > MAX_KEY_BYTES else None
 
 
 def cursors(deliveries: Sequence[Delivery], name: str) -> dict[str, bytes]:

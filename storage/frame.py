@@ -230,6 +230,8 @@ def check_frame(frame: Frame, max_event_bytes: int = MAX_EVENT_BYTES) -> int:
         or (frame.writer is not None and len(frame.writer) > 255)
     ):
         raise TooLargeError("content type and writer id: at most 255 characters; headers: at most 255 of them")
-    for _, value in frame.headers:
+    for name, value in frame.headers:
+        if 4 * len(name) > MAX_KEY_BYTES and len(name.encode()) > MAX_KEY_BYTES:
+            raise TooLargeError(f"a header name of {len(name.encode())} bytes: at most {MAX_KEY_BYTES}")
         size += len(value)
     return size

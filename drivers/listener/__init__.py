@@ -29,8 +29,8 @@ A pass
 When the store pushes back
     The driver goes on with passes and answers PINGREQs (`tend`); what it has for the store waits in it, within limits:
 
-    - Of one client `max_inflight` messages above QoS 0, and 4 MiB. Under MQTT 5 it is told so (Receive Maximum) and
-      disconnected with 0x93 when it sends more. Under 3.1.1 its socket is left alone until it was answered.
+    - Of one client `max_inflight` messages above QoS 0, and 4 MiB. Under MQTT 5 it is told so (Receive Maximum). The socket
+      of one that sends more is left alone until it was answered.
     - Of all clients 32 MiB. Above that no socket is read until half of it is on disk; then each in its turn again.
 
     A client whose socket is left alone can't show that it is alive: its keep-alive begins anew when it is read again.
@@ -45,10 +45,10 @@ Limits
     one of at most `max_keepalive`, and a 3.1.1 client that asks for none is found gone by TCP.
 
 Counters, beside those that every driver has
-    `connects`. Connections that ended by `malformed` packets, packets `too_large`, `too_many` messages unacknowledged, a
-    topic `not_allowed`, a `silent` or `stuck` client, a client `taken_over` by its next connection, `turned_away` for want
-    of memory or time, `not_let_in` for a wrong password. `no_room`: above `max_connections`. `repeats`: sent again with
-    DUP, and stored, by a client that has no session. `forgotten_sessions`: above `max_sessions`.
+    `connects`. Connections that ended by `malformed` packets, packets `too_large`, a topic `not_allowed`, a `silent` or
+    `stuck` client, a client `taken_over` by its next connection, `turned_away` for want of memory or time, `not_let_in` for
+    a wrong password. `no_room`: above `max_connections`. `repeats`: sent again with DUP, and stored, by a client that has no
+    session. `forgotten_sessions`: above `max_sessions`.
 
 Messages
     Each is one event, as the MQTT subscriber makes it: stream and key from templates, the headers `mqtt.topic`,

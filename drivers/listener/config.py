@@ -39,7 +39,7 @@ class ListenerConfig:
     max_packet_bytes: Size = Size(1 << 20)
     """A client that sends a larger packet is disconnected."""
     max_inflight: int = 100
-    """Messages of one client that may wait for our answer: MQTT 5 is told (Receive Maximum), under 3.1.1 we stop reading."""
+    """Messages of one client that may wait for our answer: MQTT 5 is told (Receive Maximum). Above it we stop reading."""
     max_keepalive: Duration = Duration(3600)
     """A client that asks for a longer keep-alive, or none, is told this one (MQTT 5)."""
     max_sessions: int = 10_000

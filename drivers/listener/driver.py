@@ -45,7 +45,6 @@ _COUNTED: dict[int, str] = {
     Reason.BAD_USER_OR_PASSWORD: "not_let_in",
     Reason.SERVER_BUSY: "turned_away",
     Reason.PACKET_TOO_LARGE: "too_large",
-    Reason.RECEIVE_MAXIMUM_EXCEEDED: "too_many",
     Reason.KEEP_ALIVE_TIMEOUT: "silent",
     Reason.SESSION_TAKEN_OVER: "taken_over",
     Reason.QUOTA_EXCEEDED: "turned_away",

@@ -119,10 +119,13 @@ class Connection:
 
     @property
     def full(self) -> bool:
-        """It has as much under way as it may: nothing more should be read of it. Under MQTT 5 it knows how many it may."""
+        """It has as much under way as it may: nothing more should be read of it. Under MQTT 5 it was told how many it may.
+
+        A client that sends more all the same might be disconnected (MQTT 5, 4.9). But widespread ones (paho, mqtt.js) do,
+        and would connect, send too much and be disconnected for ever.
+        """
         limits = self._limits
-        waits = self.version == V311 and self.unanswered >= limits.max_inflight
-        return waits or self.waiting_bytes >= limits.max_waiting_bytes
+        return self.unanswered >= limits.max_inflight or self.waiting_bytes >= limits.max_waiting_bytes
 
     @property
     def held_bytes(self) -> int:
@@ -261,10 +264,6 @@ class Connection:
         """PUBLISHes from `at` on. Returns where they end: at `at` itself where there may be none now."""
         room = self._limits.max_inflight - self.unanswered
         if room <= 0 and data[at] & 0x06:
-            if self.version == V5:
-                raise MalformedPacketError(
-                    Reason.RECEIVE_MAXIMUM_EXCEEDED, f"more than {self._limits.max_inflight} messages unacknowledged"
-                )
             return at
         run, stop = publishes.read(data, at, body, stop, room)
         if run.refusal and self.version != V5 and run.qos:

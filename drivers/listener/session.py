@@ -33,7 +33,7 @@ How far it goes
        for a message equal byte for byte, whose first sending is lost in a crash of ours, repeats it with DUP, and it is
        taken for the one before. Clients that count packet ids up (paho, mosquitto) come back to an id after 65,535
        messages, and are far outside of what is remembered. Where equal readings matter under one packet id: QoS 2.
-    2. A client with more than `max_inflight` QoS 1 messages unacknowledged (only a 3.1.1 client can have more) repeats
+    2. A client with more than `max_inflight` QoS 1 messages unacknowledged (more than MQTT 5 told it, or under 3.1.1) repeats
        some that are not remembered any more, and these are stored twice.
     3. A client without a persistent session that repeats with DUP on a new connection is believed: stored, and counted as
        `repeats`. A reading that is there twice can be found; one that is missing can't.

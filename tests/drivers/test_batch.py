@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.batch import merged
+from drivers.batch import merged, within_limits
 from drivers.contract import Delivery
 from storage.model import Append, Frame
 
@@ -61,3 +61,10 @@ def test_a_conditional_append_is_not_joined_with_others() -> None:
     after = merged([Delivery((condition,)), Delivery((Append("a", (Frame([b"y"]),)),))])
     assert condition in after
     assert len(after) == 2
+
+
+def test_an_event_that_no_store_takes_is_left_out_and_the_others_stay() -> None:
+    good, long = Frame([b"1"], headers=(("a", b""),)), Frame([b"2"], headers=(("n" * 70_000, b""),))
+    kept, refused = within_limits(Delivery([Append("s", [good, long])]), lambda stream: 1 << 20)
+    assert [frame for append in kept.appends for frame in append.frames] == [good]
+    assert refused == ["an event for s with a header name of 70000 bytes: at most 1024"]

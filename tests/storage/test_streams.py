@@ -163,6 +163,8 @@ def test_empty_and_huge(store: SegmentStore) -> None:
     assert payloads(store) == [b"", huge, *many]
     with pytest.raises(TooLargeError, match="at most"):
         writer.append(huge + b"x")
+    with pytest.raises(TooLargeError, match="header name of 70000 bytes: at most 1024"):
+        store.submit([Append("s", [Frame([b""], headers=(("n" * 70_000, b""),))])])
     with pytest.raises(TooLargeError, match="send it in several"):
         writer.append_many([huge] * 9)
     assert store.check().ok
