@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from storage.directory import sync_directory
 from storage.keys import DEFAULT
 from storage.kv.logs import log_files, scan_logs
 
-_NEXT_FILE, _DELETED_FILE, _NEW_FILE, _FAMILY_ADDED, _IN_GROUP = 3, 6, 103, 201, 300
+_NEXT_FILE, _DELETED_FILE, _NEW_FILE, _IN_GROUP = 3, 6, 103, 300
 _NUMBERS = (2, _NEXT_FILE, 4, 9, 10, 200, 203, _IN_GROUP)
-_STRINGS = (1, _FAMILY_ADDED)
+_STRINGS = (1, 201)
 _MAY_BE_SKIPPED = 1 << 13
 """Set in tags whose value is a string that whoever does not know the tag may skip."""
 _FAMILY = re.compile(r'^\[CFOptions "(.*)"\]$', re.MULTILINE)
@@ -45,44 +45,59 @@ def manifest_damage(db: Path) -> str | None:
     """What is wrong with CURRENT or with the MANIFEST that it names; None where all is well or nothing is there yet."""
     if not any(db.glob("MANIFEST-*")) and not any(db.glob("*.sst")) and not any(db.glob("*.log")):
         return None
-    try:
-        named = (db / "CURRENT").read_bytes().decode(errors="replace")
-    except FileNotFoundError:
-        return "CURRENT is missing"
-    manifest = db / named.strip()
-    if not named.startswith("MANIFEST-") or not named.endswith("\n") or not manifest.exists():
-        return f"CURRENT says {named[:40]!r}, which is no MANIFEST here"
+    damage = _current_damage(db)
+    if damage is not None:
+        return damage
+    manifest = db / (db / "CURRENT").read_text(encoding="ascii").strip()
     data = manifest.read_bytes()
     scan = scan_logs([manifest], keep=True)
     torn = data[len(data) - scan.torn_bytes :].strip(b"\0") if scan.torn_bytes else b""
     if scan.damage or torn or not scan.records:
         return f"{manifest.name} does not check: {', '.join(scan.damage) or 'it is torn'}"
-    return _missing_edits(db, manifest.name, list(_applied(_Edit.parse(raw) for raw in scan.batches)))
+    return _missing_edits(db, manifest.name, scan.batches)
 
 
-def _missing_edits(db: Path, name: str, edits: list[_Edit]) -> str | None:
+def _current_damage(db: Path) -> str | None:
+    try:
+        named = (db / "CURRENT").read_bytes().decode(errors="replace")
+    except FileNotFoundError:
+        return "CURRENT is missing"
+    if not named.startswith("MANIFEST-") or not named.endswith("\n") or not (db / named.strip()).exists():
+        return f"CURRENT says {named[:40]!r}, which is no MANIFEST here"
+    return None
+
+
+def _missing_edits(db: Path, name: str, edits: Sequence[bytes]) -> str | None:
     """What says that a MANIFEST of these edits ends early."""
-    following = max((edit.next_file for edit in edits), default=0)
     oldest = next(iter(log_files(db)), None)
-    if oldest is not None and int(oldest.stem) >= following:
+    if oldest is not None and int(oldest.stem) >= _next_file(edits):
         return f"{name} ends before {oldest.name} was begun, and no older log is there: one of them is not whole"
     options = max(db.glob("OPTIONS-[0-9]*"), default=None)
     named = [] if options is None else _FAMILY.findall(options.read_bytes().decode(errors="replace"))
-    unknown = set(named) - {DEFAULT} - {edit.family for edit in edits}
-    if unknown:
-        return (
-            f"{name} does not speak of {min(unknown)}, which {options.name if options else ''} names: it is not whole"
-        )
+    said = b"".join(edits)
+    for family in named:
+        if family != DEFAULT and bytes([len(family) & 0x7F]) + family.encode() not in said:
+            return f"{name} does not speak of {family}, which {options.name if options else ''} names: it is not whole"
     return None
+
+
+def _next_file(edits: Sequence[bytes]) -> int:
+    """The number of the next file, as the last edit says it. A group at the end that is not whole does not count: the
+    engine leaves it out too."""
+    whole = False
+    for raw in reversed(edits):
+        edit = _Edit.parse(raw)
+        whole = whole or not edit.to_come
+        if whole and edit.next_file:
+            return edit.next_file
+    return 0
 
 
 @dataclass(slots=True)
 class _Edit:
-    """What of an edit says whether one is missing: the number of the next file, the family that it adds, and how many
-    follow that hold only together with it."""
+    """What of an edit says whether one is missing: the number of the next file, and how many more hold only with it."""
 
     next_file: int = 0
-    family: str = ""
     to_come: int = 0
 
     @staticmethod
@@ -96,8 +111,7 @@ class _Edit:
                 edit.next_file = value if tag == _NEXT_FILE else edit.next_file
                 edit.to_come = value if tag == _IN_GROUP else edit.to_come
             elif tag in _STRINGS or tag & _MAY_BE_SKIPPED:
-                text = fields.string()
-                edit.family = text.decode(errors="replace") if tag == _FAMILY_ADDED else edit.family
+                fields.string()
             elif tag == _DELETED_FILE:
                 fields.number(), fields.number()
             elif tag == _NEW_FILE:
@@ -105,16 +119,6 @@ class _Edit:
             else:
                 break
         return edit
-
-
-def _applied(edits: Iterable[_Edit]) -> Iterable[_Edit]:
-    """Without a group at the end that is not whole, which the engine leaves out too."""
-    group: list[_Edit] = []
-    for edit in edits:
-        group.append(edit)
-        if not edit.to_come:
-            yield from group
-            group = []
 
 
 @dataclass(slots=True)
@@ -157,9 +161,9 @@ class _Fields:
 
 def mend_current(db: Path) -> str | None:
     """Point CURRENT to the newest MANIFEST. What was wrong, None where nothing was or no MANIFEST is there."""
-    damage = manifest_damage(db)
     manifests = _manifests(db)
-    if damage is None or not damage.startswith("CURRENT") or not manifests:
+    damage = _current_damage(db) if manifests else None
+    if damage is None:
         return None
     # Whoever made the engine's files was killed before it had made all, where nothing was ever written.
     begun = not any(db.glob("*.sst")) and not any(log.stat().st_size for log in log_files(db))
