@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -159,6 +159,30 @@ class Traced(Protocol):
 
     def trace_with(self, trace: Trace) -> None:
         """Where to name them. Called once, before `open`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A device that a probe found, as a person knows it, and the settings of a source that reads it.
+
+    `settings` are keys of the driver's `Config`. `score` is between 0 and 1: how sure the probe is of them, None where
+    there was nothing to judge by. `sample` is what the device said, printable, empty where it said nothing.
+    """
+
+    device: str
+    settings: Mapping[str, str | int | float | bool]
+    score: float | None = None
+    sample: str = ""
+
+
+class Probe(Protocol):
+    """What the table of probes names: a function that looks for devices."""
+
+    def __call__(self, clock: Clock, *, at: str | None = None, timeout_s: float = 10.0) -> Iterator[Found]:
+        """The devices that are there, or only the one `at` a path or URL; candidates for one device best first.
+
+        Takes at most some `timeout_s` for each device. Raises DeviceLostError where `at` names what can't be opened.
+        """
 
 
 class DriverClass(Protocol):
