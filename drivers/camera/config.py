@@ -1,0 +1,140 @@
+"""The camera source's configuration, and what the capturing process is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from drivers.contract import DeviceLostError, DriverConfigError, config
+from storage.units import Duration
+
+SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
+
+
+@config
+class CameraConfig:
+    """A camera: RTSP, MJPEG over HTTP, USB (V4L2), or a video file in its place."""
+
+    url: str = ""
+    """`rtsp://user@host/path`, `http://…` of an MJPEG stream, or a video file, which is played at its own pace."""
+    device: str = "/dev/video0"
+    """A USB camera, where there is no `url`; prefer a name under /dev/v4l/by-id, which stays the same in another socket."""
+    password_file: str = ""
+    """A file that holds the password alone. The user's name stays in `url`."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """How RTSP brings the video. Over udp a weak network loses frames in place of delaying them."""
+    stall_timeout: Duration = Duration(10)
+    """A camera that brings nothing for so long is given up and opened again."""
+    size: str = ""
+    """Of a USB camera: the picture size to ask for, such as "1280x720". Unless given: the camera's own choice."""
+    rate: int = 0
+    """Of a USB camera: frames a second to ask for; 0: the camera's own choice."""
+    input_format: str = ""
+    """Of a USB camera: mjpeg, h264, yuyv422 … Unless given: mjpeg where it has that. Raw pictures are stored as JPEG."""
+    loop: bool = False
+    """Begin a file again when it has been played to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the capturing process opens, and how. Sent over its standard input, since it may hold a password.
+
+    `format` names a demuxer of FFmpeg where that can't be left to it. `secrets` must stand in no message. `paced`: give out
+    frames no sooner than their time has come. `first` is the first frame's mark.
+    """
+
+    target: str = field(repr=False)
+    format: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    first: str = "start"
+    paced: bool = False
+    loop: bool = False
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def from_json(raw: bytes) -> Job:
+        loaded = json.loads(raw)
+        return Job(**loaded | {"secrets": tuple(loaded["secrets"])})
+
+    def redacted(self, text: str) -> str:
+        """`text` without what must not be seen."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+
+def check(config: CameraConfig, source: str) -> None:
+    """Raises DriverConfigError for what can't work. Never with the address in it: that may hold a password."""
+    if not 1 <= config.stall_timeout <= 3600:
+        raise DriverConfigError(f"source {source}: stall_timeout = {config.stall_timeout}: use 1s to 1h")
+    if not config.url:
+        return
+    try:
+        parts = urlsplit(config.url)
+        scheme, _, password = parts.scheme, parts.port, parts.password
+    except ValueError:
+        # What urlsplit says quotes parts of the address.
+        raise DriverConfigError(
+            f"source {source}: url is no address: write rtsp://user@host:554/path, with %-codes for special characters "
+            "of the password, or put it into password_file"
+        ) from None
+    if scheme and scheme not in SCHEMES:
+        raise DriverConfigError(
+            f"source {source}: url begins with {scheme}: it may be of {', '.join(SCHEMES)}, or a file"
+        )
+    if scheme in SCHEMES[:4] and not parts.hostname:
+        raise DriverConfigError(f"source {source}: url names no host: write rtsp://user@host:554/path")
+    if config.password_file and (password is not None or not parts.username):
+        raise DriverConfigError(
+            f"source {source}: with password_file the url holds the user's name and no password: rtsp://user@host/path"
+        )
+
+
+def shown(config: CameraConfig) -> str:
+    """The camera as messages name it. Host and port alone: in many an address the path or query holds a password."""
+    if not config.url:
+        return config.device
+    parts = urlsplit(config.url)
+    if parts.scheme in SCHEMES[:4]:
+        return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    return config.url
+
+
+def make_job(config: CameraConfig, source: str, first: str) -> Job:
+    """What to open. Raises DeviceLostError where password_file can't be read: it may appear yet."""
+    if not config.url:
+        options = {"video_size": config.size, "framerate": str(config.rate or ""), "input_format": config.input_format}
+        return Job(config.device, "v4l2", {name: value for name, value in options.items() if value}, first=first)
+    parts = urlsplit(config.url)
+    if parts.scheme in ("", "file"):
+        path = unquote(parts.path) if parts.scheme else config.url
+        return Job(f"file:{path}", first=first, paced=True, loop=config.loop)
+    url, secrets = config.url, [config.url]
+    if config.password_file:
+        password = _read_password(config.password_file, source)
+        user, _, host = parts.netloc.rpartition("@")
+        url = parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
+        secrets += [url, password, quote(password, safe="")]
+    elif parts.password:
+        secrets += [parts.password, unquote(parts.password)]
+    # A path or query of a camera's address may hold a password too.
+    secrets += [part for part in (parts.path.strip("/"), parts.query) if len(part) > 3]
+    options = {"fpsprobesize": "0"}
+    if parts.scheme in ("rtsp", "rtsps"):
+        options |= {"rtsp_transport": config.transport, "allowed_media_types": "video"}
+    return Job(url, options=options, secrets=tuple(secrets), first=first)
+
+
+def _read_password(path: str, source: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceLostError(
+            f"source {source}: password_file {path} can't be read ({error}): create it, readable by this user"
+        ) from error
