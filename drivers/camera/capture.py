@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import av
 from av.container import InputContainer
@@ -33,6 +34,11 @@ from drivers.camera.records import MAX_PAYLOAD_BYTES
 GOODBYE_S = 1.0
 """For telling the camera that nobody looks any more."""
 ALIVE_NS = NS // 2
+GATHER_S = 0.2
+"""What a camera sends meanwhile is read in one go: waking up for each frame costs more than all the rest."""
+WAITED_NS = NS // 1000
+"""A frame that had to be waited for so long was the newest."""
+FLUSH_S = 0.5
 NO_CLOCK = ("mpjpeg", "mjpeg")
 """Formats without times: what FFmpeg gives for them it has made up."""
 JPEG_QUALITY = "4"
@@ -57,7 +63,7 @@ class Input:
         self._codec = context.codec.canonical_name
         self._size = (context.width, context.height)
         self._extradata = bytes(context.extradata or b"")
-        self._clocked = self._container.format.name not in NO_CLOCK
+        self.clocked = self._container.format.name not in NO_CLOCK
         self._jpeg = JpegEncoder() if self._codec == "rawvideo" else None
 
     def packets(self) -> Iterator[tuple[Packet, bool]]:
@@ -83,8 +89,8 @@ class Input:
             codec=codec,
             key_frame=key_frame,
             captured_ns=arrived_ns,
-            pts=raw.pts if self._clocked else None,
-            dts=raw.dts if self._clocked else None,
+            pts=raw.pts if self.clocked else None,
+            dts=raw.dts if self.clocked else None,
             base=raw.time_base or Fraction(1, 90_000),
             size=self._size if key_frame else (0, 0),
             extradata=self._extradata if key_frame else b"",
@@ -150,9 +156,10 @@ def _open(job: Job) -> InputContainer:
 class Capture:
     """From a camera's packets to records, until it ends or somebody stops it."""
 
-    def __init__(self, job: Job, write: Callable[[bytes], None], stopped: Event) -> None:
+    def __init__(self, job: Job, output: Output, stopped: Event) -> None:
         self._job = job
-        self._write = write
+        self._write = output.add
+        self._flush = output.flush
         self._stopped = stopped
         self._continuity = Continuity(job.first)
         self._gate = make_gate(job.gate)
@@ -171,6 +178,7 @@ class Capture:
                 raise ValueError("the camera has ended the stream")
             if not self._job.loop or not played:
                 self._write(records.record(records.END))
+                self._flush()
                 self._stopped.wait()
                 return
             self._continuity.begin_anew("reopened")
@@ -179,7 +187,8 @@ class Capture:
         """Returns how many frames there were."""
         camera = Input(self._job)
         pace = Pace(self._stopped) if self._job.paced else None
-        frames = 0
+        gathers = self._job.gathers and camera.clocked
+        frames, asked_ns = 0, boot_ns()
         try:
             for packet, damaged in camera.packets():
                 frames += 1
@@ -187,7 +196,14 @@ class Capture:
                 if self._stopped.is_set():
                     break
                 self._pass_on(due, damaged)
+                if not gathers:
+                    self._flush()
+                elif packet.captured_ns - asked_ns > WAITED_NS:
+                    self._flush()
+                    self._stopped.wait(GATHER_S)
+                asked_ns = boot_ns()
         finally:
+            self._flush()
             camera.close()
         return frames
 
@@ -238,33 +254,50 @@ def _why(error: Exception) -> str:
     return (error.strerror or type(error).__name__) if isinstance(error, FFmpegError) else str(error)
 
 
-def _end_with_input(stopped: Event) -> None:
-    while sys.stdin.buffer.read(1):
-        pass
+class Output:
+    """Records on their way to the driver. Used from two threads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._waiting: list[bytes] = []
+        self._lock = Lock()
+
+    def add(self, record: bytes) -> None:
+        self._waiting.append(record)
+
+    def flush(self) -> None:
+        """Raises BrokenPipeError when the driver is gone."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            left = memoryview(b"".join(waiting))
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+
+def _end_with_input(stopped: Event, output: Output) -> None:
+    """Meanwhile nothing stays behind here while the camera hangs."""
+    with contextlib.suppress(BrokenPipeError):
+        while not select.select([0], [], [], FLUSH_S)[0] or os.read(0, 1):
+            output.flush()
     stopped.set()
     time.sleep(GOODBYE_S)
     os._exit(0)
 
 
 def main() -> None:
-    output = os.dup(1)
+    output = Output(os.dup(1))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     av.logging.set_level(None)
     job = Job.from_json(sys.stdin.buffer.readline())
     stopped = Event()
-    Thread(target=_end_with_input, args=(stopped,), daemon=True).start()
-
-    def write(record: bytes) -> None:
-        left = memoryview(record)
-        while left:
-            left = left[os.write(output, left) :]
-
+    Thread(target=_end_with_input, args=(stopped, output), daemon=True).start()
     try:
-        Capture(job, write, stopped).run()
+        Capture(job, output, stopped).run()
     except BrokenPipeError:
         return
     except Exception as error:  # noqa: BLE001  (whatever it is, the driver has to be told, and this process ends)
-        write(records.record(records.ERROR, job.redacted(_why(error) or type(error).__name__).encode()))
+        output.add(records.record(records.ERROR, job.redacted(_why(error) or type(error).__name__).encode()))
+        output.flush()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from drivers.camera.records import Records
 PIPE_BYTES = 1 << 20
 """What the kernel keeps between the two processes. When it is full the camera has to wait."""
 READ_BYTES = 1 << 18
+SMALL_BYTES = PIPE_BYTES // 4
+"""After so little at once, what comes next may wait."""
 MAX_READ_BYTES = 8 << 20
 """Taken over in one poll."""
 GOODBYE_S = 1.5
@@ -39,6 +41,7 @@ class Child:
         assert self._process.stderr is not None
         self._input, self._output, self._errors = self._process.stdin, self._process.stdout, self._process.stderr
         self._job = job
+        self._small = False
         self._records = Records()
         os.set_blocking(self._output.fileno(), False)
         fcntl.fcntl(self._output.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -50,6 +53,10 @@ class Child:
 
     def records(self, timeout_s: float) -> Sequence[tuple[bytes, bytes]]:
         """What has come in, waiting at most `timeout_s`. Raises EOFError when it has ended, ValueError for nonsense."""
+        if self._small and timeout_s > 0:
+            # Between two batches there is no hurry: each poll that finds something costs a wake-up and a step.
+            self._small = bool(select.select([self._errors], [], [], timeout_s)[0])
+            timeout_s = 0.0
         ready, _, _ = select.select([self._output], [], [], timeout_s)
         found: list[tuple[bytes, bytes]] = []
         taken = 0
@@ -66,6 +73,7 @@ class Child:
             taken += len(data)
             if len(data) < READ_BYTES:
                 break
+        self._small = 0 < taken < SMALL_BYTES
         return found
 
     def how_it_ended(self) -> str:

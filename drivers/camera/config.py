@@ -64,8 +64,9 @@ class CameraConfig:
 class Job:
     """What the capturing process opens, and how. Sent over its standard input, since it may hold a password.
 
-    `format` names a demuxer of FFmpeg where that can't be left to it. `secrets` must stand in no message. `paced`: give out
-    frames no sooner than their time has come. `first` is the first frame's mark.
+    `format` names a demuxer of FFmpeg where that can't be left to it. `secrets` must stand in no message. `gathers`: the
+    network keeps what is not read at once, in order. `paced`: give out frames no sooner than their time has come. `first`
+    is the first frame's mark.
     """
 
     target: str = field(repr=False)
@@ -73,6 +74,7 @@ class Job:
     options: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     first: str = "start"
+    gathers: bool = False
     paced: bool = False
     loop: bool = False
     gate: GateSettings = field(default_factory=GateSettings)
@@ -159,7 +161,8 @@ def _job(config: CameraConfig, source: str, first: str) -> Job:
     options = {"fpsprobesize": "0"}
     if parts.scheme in ("rtsp", "rtsps"):
         options |= {"rtsp_transport": config.transport, "allowed_media_types": "video"}
-    return Job(url, options=options, secrets=tuple(secrets), first=first)
+    gathers = config.transport == "tcp"
+    return Job(url, options=options, secrets=tuple(secrets), first=first, gathers=gathers)
 
 
 def _read_password(path: str, source: str) -> str:

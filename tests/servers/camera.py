@@ -64,6 +64,8 @@ class Encoder:
     rate: int = 10
     key_every: int = 10
     bitrate_kbps: int = 500
+    pattern: str = "ball"
+    """Of GStreamer's videotestsrc, with its properties."""
 
 
 @dataclass(frozen=True, slots=True)

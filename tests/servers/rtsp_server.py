@@ -24,7 +24,7 @@ ENCODERS = {
     "mjpeg": "jpegenc ! rtpjpegpay name=pay0",
 }
 LAUNCH = (
-    "( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},framerate={rate}/1"
+    "( videotestsrc is-live=true pattern={pattern} ! video/x-raw,format=I420,width={width},height={height},framerate={rate}/1"
     " ! videoscale ! capsfilter name=size caps=video/x-raw,width={width},height={height} ! %s pt=96 )"
 )
 
