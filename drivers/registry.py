@@ -9,6 +9,7 @@ from typing import cast
 from drivers.contract import DriverClass, UnknownDriverError
 
 DRIVERS = {
+    "camera": "drivers.camera.driver:CameraDriver",
     "mqtt": "drivers.mqtt:MqttDriver",
     "mqtt-listener": "drivers.listener:ListenerDriver",
     "serial": "drivers.serial:SerialDriver",

@@ -57,8 +57,8 @@ def problems(directory: Path, text: str) -> list[str]:
             '5: source[0].driver: no driver is called "seriel"; did you mean "serial"?',
         ),
         (
-            NODE + SOURCE.replace("serial", "camera"),
-            '5: source[0].driver: the text "camera" is not supported by this version',
+            NODE + SOURCE.replace("serial", "replay"),
+            '5: source[0].driver: the text "replay" is not supported by this version',
         ),
         (
             NODE + '[[stream]]\nname = "a"\nscaling = { by = "events" }\n',
