@@ -11,6 +11,7 @@ from drivers.contract import DriverClass, UnknownDriverError
 DRIVERS = {
     "mqtt": "drivers.mqtt:MqttDriver",
     "mqtt-listener": "drivers.listener:ListenerDriver",
+    "modbus": "drivers.serial.modbus:ModbusDriver",
     "serial": "drivers.serial:SerialDriver",
     "synthetic": "drivers.synthetic:SyntheticDriver",
 }
