@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
+from string import ascii_letters, digits
 
 from drivers.serial.framing import Checksum, nmea_checksum
 
@@ -102,13 +103,12 @@ KINDS: Mapping[str, Kind] = {
         {"framing": "lines", "pattern": r"\d{8} [0-9a-zA-Z ]{36} [0-9a-f]{8}"},
         _line,
         _line_number,
-        b"\r\n" + _TEXT,
-        first=0,
+        b"\r\n " + (ascii_letters + digits).encode(),
         last=2,
         cut_end=b"\r\n",
         noise_end=b"\n",
     ),
-    "nmea": Kind({"framing": "nmea"}, _sentence, _sentence_number, b"$!*\r\n" + _TEXT, last=2),
+    "nmea": Kind({"framing": "nmea"}, _sentence, _sentence_number, b"$!*\r\nabcdef", last=2),
     "fixed": Kind(
         {
             "framing": "fixed",
