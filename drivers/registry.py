@@ -12,6 +12,7 @@ DRIVERS = {
     "camera": "drivers.camera.driver:CameraDriver",
     "mqtt": "drivers.mqtt:MqttDriver",
     "mqtt-listener": "drivers.listener:ListenerDriver",
+    "modbus": "drivers.serial.modbus:ModbusDriver",
     "serial": "drivers.serial:SerialDriver",
     "synthetic": "drivers.synthetic:SyntheticDriver",
 }
