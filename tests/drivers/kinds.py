@@ -21,6 +21,7 @@ from drivers.synthetic import SyntheticConfig, SyntheticDriver
 from edge.demo.nodes import free_port
 from storage.clock import Clock, FakeClock
 from tests.drivers.serial.adapter import Adapter
+from tests.drivers.serial.modbus.meter import Meter
 from tests.drivers.subscribing import publish
 from tests.servers.mosquitto import Mosquitto
 
@@ -178,6 +179,7 @@ class Signal:
 DEVICES: dict[str, Callable[[Path], Device]] = {
     "mqtt": Broker,
     "mqtt-listener": Publisher,
+    "modbus": Meter,
     "serial": Instrument,
     "synthetic": Signal,
 }
