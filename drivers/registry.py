@@ -9,6 +9,7 @@ from typing import cast
 from drivers.contract import DriverClass, UnknownDriverError
 
 DRIVERS = {
+    "file": "drivers.file:FileDriver",
     "mqtt": "drivers.mqtt:MqttDriver",
     "mqtt-listener": "drivers.listener:ListenerDriver",
     "serial": "drivers.serial:SerialDriver",
