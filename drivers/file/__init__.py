@@ -36,8 +36,7 @@ Limits
     10,000 files looked at in one look, those that are first in `order`. 9,000 files known: read and not yet moved, or
     kept; of kept files that are gone the oldest are forgotten when room is needed. A line or row is at most 4 MiB, a cell
     of a CSV file 128 KiB; longer ones are bad. A whole file is at most as large as an event of its stream: 8 MiB, of
-    a bulk stream
-    64 MiB; larger ones go to `failed`. Deliveries are of some 1 MiB read, at most 75,000 events and 256 files.
+    a bulk stream 64 MiB; larger ones go to `failed`. Deliveries are of some 1 MiB read, at most 75,000 events and 256 files.
 
 Steps
     file.read, file.stored (all of a file is, and it may go), file.copied, file.moved, file.forgotten

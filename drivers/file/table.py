@@ -73,10 +73,8 @@ class Table:
             wrong = [row for row in rows if len(row) != columns]
             rows = [row for row in rows if len(row) == columns]
             written = self._dialect.delimiter.join(wrong[0])
-            reason = (
-                reason
-                or f"{len(wrong[0])} cells where the header has {columns}: {shown(written.encode(errors='replace'))}"
-            )
+            # What else is wrong with a chunk ends it, and comes behind these.
+            reason = f"{len(wrong[0])} cells where the header has {columns}: {shown(written.encode(errors='replace'))}"
             bad += len(wrong)
         if not rows:
             return Records((), used, bad, reason)
@@ -167,14 +165,11 @@ def _rows(chunk: bytes, dialect: Dialect, *, final: bool, most: int) -> tuple[li
         body = chunk[:used]
     reader = csv.reader(chain(StringIO(_text(body, dialect), newline="\n"), [_END]), delimiter=dialect.delimiter)
     rows, ends, reason = _read(reader, most)
-    if rows and rows[-1] == [_END]:
-        return [row for row in rows[:-1] if row], used, 0, ""
-    if not reason and len(rows) == most:
-        return [row for row in rows if row], _bytes_of(body, ends[-1]), 0, ""
-    if not reason:
-        # The last row goes on behind the end, and has swallowed what stands there.
-        rows.pop()
+    if rows and ends[-1] > body.count(b"\n") + (not body.endswith(b"\n")):
+        # It is the row behind the end, or one that goes on there and has swallowed it.
         ends.pop()
+        if rows.pop() == [_END]:
+            return [row for row in rows if row], used, 0, ""
     good = ends[-1] if ends else 0
     bad = 1 if reason else 0
     return [row for row in rows if row], _bytes_of(body, good + bad), bad, reason
