@@ -38,9 +38,10 @@ class _Read(NamedTuple):
 
 
 class _Batch:
-    """A delivery in the making."""
+    """A delivery in the making, of what was captured at `now_ns`: one time for all takes the least room in the store."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: int) -> None:
+        self.now_ns = now_ns
         self.frames: dict[str, list[Frame]] = {}
         self.read: dict[str, FileState] = {}
         self.events = 0
@@ -133,7 +134,7 @@ class FileDriver:
     def poll(self, timeout_s: float) -> Delivery | None:
         """Returns at once: there is nothing to wait on."""
         self._move()
-        batch = _Batch()
+        batch = _Batch(self._clock.boot_ns())
         while not batch.full and self._read_on(batch):
             pass
         if not batch.opened and not self._ready:
@@ -242,10 +243,9 @@ class FileDriver:
             return True
         self._unread.pop(state.path, None)
         self._trace("file.read", {"file": state.path, "events": len(records.payloads)})
-        now_ns = self._clock.boot_ns()
-        shift_ns = self._clock.wall_ns() - now_ns if self._clock.trusted() else None
+        shift_ns = self._clock.wall_ns() - self._clock.boot_ns() if self._clock.trusted() else None
         content_type = self._settings.content_type or file.content_type
-        frames, untimed = to_frames(records, key, content_type, file.headers(), now_ns, shift_ns)
+        frames, untimed = to_frames(records, key, content_type, file.headers(), batch.now_ns, shift_ns)
         if frames:
             batch.add(stream, frames)
         batch.read[state.part_name] = state

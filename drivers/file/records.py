@@ -12,7 +12,8 @@ MAX_RECORD_BYTES = 4 << 20
 """A line, or a row with all the lines that it has."""
 MAX_RECORDS = 50_000
 """In one piece."""
-LINE_CHUNK_BYTES = 1 << 20
+LINE_CHUNK_BYTES = 512 << 10
+"""About a frame of the store."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

@@ -10,30 +10,32 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
-from itertools import chain
+from itertools import chain, compress
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from drivers.file.records import (
     BYTE_ORDER_MARK,
-    LINE_CHUNK_BYTES,
     Records,
-    complete_lines,
     shown,
     time_of,
 )
 
 MAX_COLUMNS = 1_000
+CHUNK_BYTES = 128 << 10
+"""What a processor has near at hand; as JSON about a frame of the store."""
 _MOST_OUT_BYTES = 12 << 20
 _ESCAPED = 6
 """A byte that has to be escaped comes to so many: \\u0000."""
-_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+_NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
+"""Of JSON (RFC 8259, 6). Possessive: what looks like a number at first, such as a date, is given up at once."""
 _ALL_NUMBERS = re.compile(rf"(?:{_NUMBER}\n)*+").fullmatch
-_SOME_NUMBER = re.compile(rf"\n{_NUMBER}\n").search
+_SOME_OTHER = re.compile(rf"\n(?:{_NUMBER})?+\n").search
+"""A cell that is a number, or empty, among texts."""
 _IS_NUMBER = re.compile(_NUMBER).fullmatch
 _END = "\x00"
 """A row behind the last, to see whether that one has ended."""
-_IN_PERCENT = str.maketrans({"%": "%%"})
+Columns = Sequence[Sequence[str]]
 
 
 class UnreadableError(Exception):
@@ -61,50 +63,80 @@ class Table:
         self._most_bytes = most_bytes
         self._key_place = _place(names, dialect.key_column)
         self._time_place = _place(names, dialect.time_column)
-        self._members = [encode_basestring(name).translate(_IN_PERCENT) + ":" for name in names]
+        self._members = [encode_basestring(name) + ":" for name in names]
         # A row is at least as long as it has columns, so this bounds what a chunk of rows can come to.
         widest = _ESCAPED + 4 + sum(len(member.encode()) for member in self._members) // len(names)
-        self.chunk_bytes = min(LINE_CHUNK_BYTES, _MOST_OUT_BYTES // widest)
+        self.chunk_bytes = min(CHUNK_BYTES, _MOST_OUT_BYTES // widest)
 
     def parse(self, chunk: bytes, *, final: bool, most: int) -> Records:
-        rows, used, bad, reason = _rows(chunk, self._dialect, final=final, most=most)
-        columns = len(self._names)
-        if set(map(len, rows)) - {columns}:
-            wrong = [row for row in rows if len(row) != columns]
-            rows = [row for row in rows if len(row) == columns]
-            written = self._dialect.delimiter.join(wrong[0])
-            # What else is wrong with a chunk ends it, and comes behind these.
-            reason = f"{len(wrong[0])} cells where the header has {columns}: {shown(written.encode(errors='replace'))}"
-            bad += len(wrong)
-        if not rows:
-            return Records((), used, bad, reason)
+        columns, used, bad, reason = self._columns(chunk, final=final, most=most)
         try:
-            payloads = self._payloads(rows)
+            payloads = self._payloads(columns)
         except UnicodeEncodeError:
             # What was no text had a place kept for it, so that rows around it could be told apart.
-            kept = [row for row in rows if _is_text(row)]
-            bad, reason = bad + len(rows) - len(kept), reason or f"a row that is no {self._dialect.encoding}"
-            rows = kept
-            payloads = self._payloads(rows)
+            columns, left_out = _without(columns, [not _is_text(row) for row in zip(*columns, strict=True)])
+            bad, reason = bad + left_out, reason or f"a row that is no {self._dialect.encoding}"
+            payloads = self._payloads(columns)
         if max(map(len, payloads), default=0) > self._most_bytes:
-            fits = [len(payload) <= self._most_bytes for payload in payloads]
-            bad, reason = bad + fits.count(False), reason or f"a row that comes to more than {self._most_bytes} bytes"
-            rows = [row for row, fit in zip(rows, fits, strict=True) if fit]
-            payloads = [payload for payload, fit in zip(payloads, fits, strict=True) if fit]
-        keys = None if self._key_place is None else [row[self._key_place] or None for row in rows]
-        times_ns = None if self._time_place is None else [time_of(row[self._time_place]) for row in rows]
+            columns, left_out = _without(columns, [len(payload) > self._most_bytes for payload in payloads])
+            bad, reason = bad + left_out, reason or f"a row that comes to more than {self._most_bytes} bytes"
+            payloads = self._payloads(columns)
+        keys = None if self._key_place is None else [cell or None for cell in columns[self._key_place]]
+        times_ns = None if self._time_place is None else list(map(time_of, columns[self._time_place]))
         return Records(payloads, used, bad, reason, keys, times_ns)
 
-    def _payloads(self, rows: Sequence[Sequence[str]]) -> list[bytes]:
+    def _columns(self, chunk: bytes, *, final: bool, most: int) -> tuple[Columns, int, int, str]:
+        """Cells of the complete rows by column, how many bytes these rows are, and how many of them were bad and why."""
+        width = len(self._names)
+        used = _end_of_lines(chunk, final=final, most=most)
+        if chunk.find(b'"', 0, used) < 0:
+            columns = _even_columns(_text(chunk[:used], self._dialect), self._dialect.delimiter, width)
+            if columns is not None:
+                return columns, used, 0, ""
+        rows, used, bad, reason = _rows(chunk, self._dialect, final=final, most=most)
+        wrong = [row for row in rows if len(row) != width]
+        if wrong:
+            rows = [row for row in rows if len(row) == width]
+            written = shown(self._dialect.delimiter.join(wrong[0]).encode(errors="replace"))
+            # What else is wrong with a chunk ends it, and comes behind these.
+            bad, reason = bad + len(wrong), f"{len(wrong[0])} cells where the header has {width}: {written}"
+        return list(zip(*rows, strict=True)) if rows else [()] * width, used, bad, reason
+
+    def _payloads(self, columns: Columns) -> list[bytes]:
         """Raises UnicodeEncodeError where a row is no text."""
-        if not rows:
+        count = len(columns[0])
+        if not count:
             return []
-        places, columns = zip(*map(_column, zip(*rows, strict=True)), strict=True)
-        members = [member + place for member, place in zip(self._members, places, strict=True)]
-        template = "{" + ",".join(members) + "}"
-        # No payload has a newline in it: JSON escapes them.
-        made = "\n".join([template % row for row in zip(*columns, strict=True)])
-        return made.encode().split(b"\n")
+        quotes, written = zip(*map(_column, columns), strict=True)
+        ends = [f"{quotes[-1]}}}\n{{", *[f"{quote}," for quote in quotes[:-1]]]
+        # All cells, and before each what ends the one before it, in one list: of a column it is every so manieth.
+        period = 2 * len(columns)
+        pieces = [""] * (count * period)
+        for place, (end, member, quote) in enumerate(zip(ends, self._members, quotes, strict=True)):
+            pieces[2 * place :: period] = [f"{end}{member}{quote}"] * count
+            pieces[2 * place + 1 :: period] = written[place]
+        pieces.append(ends[0][:-2])
+        # No row ends before the first. No payload has a newline in it: JSON escapes them.
+        return "".join(pieces)[len(ends[0]) - 1 :].encode().split(b"\n")
+
+
+def _even_columns(text: str, delimiter: str, width: int) -> Columns | None:
+    """Cells by column of lines without a quote; None where a line has more or fewer than `width`, or none."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").removesuffix("\r")
+    text = text.removesuffix("\n")
+    # A mark in place of each end of a line: where they come at every so manieth place, all lines are alike.
+    cells = text.replace("\n", f"{delimiter}\n{delimiter}").split(delimiter)
+    marks = text.count("\n")
+    if len(cells) != marks + (marks + 1) * width or cells[width :: width + 1] != ["\n"] * marks:
+        return None
+    columns = [cells[place :: width + 1] for place in range(width)]
+    return columns if width > 1 or all(columns[0]) else None
+
+
+def _without(columns: Columns, left_out: Sequence[bool]) -> tuple[Columns, int]:
+    kept = [not each for each in left_out]
+    return [list(compress(column, kept)) for column in columns], len(left_out) - sum(kept)
 
 
 def open_table(
@@ -152,17 +184,16 @@ def _place(names: Sequence[str], wanted: str) -> int | None:
 
 def _rows(chunk: bytes, dialect: Dialect, *, final: bool, most: int) -> tuple[list[list[str]], int, int, str]:
     """Complete rows, how many bytes they are, and how many after them were bad (at most one) and why."""
-    _, used = complete_lines(chunk, final=final, most=most)
-    body = chunk[:used]
-    if b'"' not in body:
-        text = _text(body, dialect)
+    used = _end_of_lines(chunk, final=final, most=most)
+    if chunk.find(b'"', 0, used) < 0:
+        text = _text(chunk[:used], dialect)
         if "\r" in text:
             text = text.replace("\r\n", "\n").removesuffix("\r")
         return [line.split(dialect.delimiter) for line in text.split("\n") if line], used, 0, ""
     if most == 1:
         # One row may be many lines.
-        _, used = complete_lines(chunk, final=final, most=len(chunk))
-        body = chunk[:used]
+        used = _end_of_lines(chunk, final=final, most=len(chunk))
+    body = chunk[:used]
     reader = csv.reader(chain(StringIO(_text(body, dialect), newline="\n"), [_END]), delimiter=dialect.delimiter)
     rows, ends, reason = _read(reader, most)
     if rows and ends[-1] > body.count(b"\n") + (not body.endswith(b"\n")):
@@ -190,6 +221,13 @@ def _read(reader: Iterator[list[str]], most: int) -> tuple[list[list[str]], list
     return rows, ends, ""
 
 
+def _end_of_lines(chunk: bytes, *, final: bool, most: int) -> int:
+    """How many bytes the complete lines are, at most `most` of them."""
+    if chunk.count(b"\n") < most:
+        return len(chunk) if final else chunk.rfind(b"\n") + 1
+    return _bytes_of(chunk, most)
+
+
 def _bytes_of(body: bytes, lines: int) -> int:
     """How long the first `lines` lines are."""
     if not lines:
@@ -211,16 +249,16 @@ def _is_text(row: Iterable[str]) -> bool:
 
 
 def _column(cells: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """What stands for each of these in a template, and what it is filled with."""
+    """What stands on both sides of each cell, and the cells as they stand there."""
     joined = "\n".join(cells) + "\n"
     if joined.count("\n") == len(cells):
         if _ALL_NUMBERS(joined):
-            return "%s", cells
+            return "", cells
         plain = len(encode_basestring(joined)) == len(joined) + 2 + len(cells)
-        if plain and "\n\n" not in joined and joined[0] != "\n" and not _SOME_NUMBER("\n" + joined):
-            return '"%s"', cells
+        if plain and not _SOME_OTHER("\n" + joined):
+            return '"', cells
     made = {cell: _cell(cell) for cell in set(cells)}
-    return "%s", [made[cell] for cell in cells]
+    return "", [made[cell] for cell in cells]
 
 
 def _cell(cell: str) -> str:
