@@ -10,6 +10,7 @@ from drivers.contract import DriverClass, UnknownDriverError
 
 DRIVERS = {
     "file": "drivers.file:FileDriver",
+    "follow": "drivers.file:FollowDriver",
     "mqtt": "drivers.mqtt:MqttDriver",
     "mqtt-listener": "drivers.listener:ListenerDriver",
     "serial": "drivers.serial:SerialDriver",

@@ -1,4 +1,4 @@
-"""The file drivers: a watched directory. This docstring is the specification.
+"""The file drivers: a watched directory, and a log that grows. This docstring is the specification.
 
 `file` (`FileDriver`): a directory that others put files into
     A file is taken when its name matches `patterns`, it is a regular file (links are not followed), and its inode, size
@@ -38,10 +38,19 @@ Limits
     of a CSV file 128 KiB; longer ones are bad. A whole file is at most as large as an event of its stream: 8 MiB, of
     a bulk stream 64 MiB; larger ones go to `failed`. Deliveries are of some 1 MiB read, at most 75,000 events and 256 files.
 
+`follow` (`FollowDriver`): one file that another program appends lines to, across rotation
+    A line is taken when its end is there. Rotation by renaming (the old file is read until it has not grown for `settle`) and
+    by copying and truncating are both followed, also several of them while the gateway was off, for as long as the rotated
+    files lie beside the log, not compressed. With the lines is committed where reading stands: inode, offset and
+    fingerprint; and, when it goes on to another file, what the rotated ones are known by that are read (`rotation`). What
+    copying and truncating loses of lines that are written between the two is lost for every reader.
+
 Steps
-    file.read, file.stored (all of a file is, and it may go), file.copied, file.moved, file.forgotten
+    file.read, file.stored (all of a file is, and it may go), file.copied, file.moved, file.forgotten;
+    follow.read, follow.switched
 """
 
 from drivers.file.driver import FileDriver
+from drivers.file.following import FollowDriver
 
-__all__ = ["FileDriver"]
+__all__ = ["FileDriver", "FollowDriver"]

@@ -26,7 +26,15 @@ LISTENER_STEPS = (
     "listener.acknowledging",
     "listener.acknowledged",
 )
-FILE_STEPS = ("file.read", "file.stored", "file.copied", "file.moved", "file.forgotten")
+FILE_STEPS = (
+    "file.read",
+    "file.stored",
+    "file.copied",
+    "file.moved",
+    "file.forgotten",
+    "follow.read",
+    "follow.switched",
+)
 GATEWAY_STEPS = (
     *SOURCE_STEPS,
     *LISTENER_STEPS,
@@ -64,7 +72,16 @@ MOST_VISITS = {
     "hub": {"commit": 8, "hub": 8, "store": 1, "generation": 1},
     "subscriber": {"commit": 40, "source": 30, "store": 1, "generation": 1},
     "listener": {"commit": 40, "source": 30, "listener": 30, "store": 1, "generation": 1},
-    "files": {"commit": 40, "source": 30, "file": 30, "file.copied": 4, "store": 1, "generation": 1},
+    "files": {
+        "commit": 40,
+        "source": 30,
+        "file": 30,
+        "file.copied": 4,
+        "follow": 20,
+        "follow.switched": 1,
+        "store": 1,
+        "generation": 1,
+    },
 }
 """The n-th visit that a kill may wait for, by the step or its first word."""
 
