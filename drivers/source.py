@@ -137,6 +137,7 @@ class Source:
         self._past_counters: dict[str, int] = {}
         self._last_error: str | None = None
         self._logged_error: str | None = None
+        self._logged_trouble: str | None = None
         self._last_event_ns: int | None = None
 
     # For any thread
@@ -282,10 +283,9 @@ class Source:
 
     def _log_trouble(self) -> None:
         trouble = self._trouble()
-        if trouble is not None and trouble != self._logged_error:
+        if trouble is not None and trouble != self._logged_trouble:
             _log.warning("source %s: %s", self.settings.name, trouble)
-        if trouble is not None:
-            self._logged_error = trouble
+        self._logged_trouble = trouble
 
     def _settle(self) -> None:
         """Acknowledge what is durable to the driver that it came from, if that is still the one."""

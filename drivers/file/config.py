@@ -16,7 +16,7 @@ Format = Literal["auto", "csv", "jsonl", "lines", "whole"]
 class FileConfig:
     """A directory that files are put into."""
 
-    directory: str = ""
+    directory: Path | None = None
     """Where the files come."""
     patterns: tuple[str, ...] = ("*",)
     """Names of files that are taken."""
@@ -68,15 +68,20 @@ def check(config: FileConfig, source: str) -> None:
         )
 
 
+def root_of(config: FileConfig) -> Path:
+    """The directory, as long as there is one."""
+    return config.directory or Path("/nonexistent")
+
+
 def folder(config: FileConfig, name: str) -> Path:
     """Where `completed` or `failed` is."""
-    return Path(config.directory) / name
+    return root_of(config) / name
 
 
 def _check_folders(config: FileConfig, source: str) -> None:
-    if config.after == "keep":
+    if config.after == "keep" or config.directory is None:
         return
-    root = Path(config.directory).resolve()
+    root = root_of(config).resolve()
     for setting, name in (("completed", config.completed), ("failed", config.failed)):
         made = folder(config, name).resolve()
         if made == root or made in root.parents:

@@ -6,11 +6,10 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, SourceSettings, new_counters
-from drivers.file.config import FileConfig, check, folder
+from drivers.file.config import FileConfig, check, folder, root_of
 from drivers.file.listing import Entry, Listing
 from drivers.file.moving import Mover
 from drivers.file.reading import OpenFile, is_whole, to_frames
@@ -71,7 +70,7 @@ class FileDriver:
         self._config = config
         self._settings = settings
         self._clock = clock
-        self._root = Path(config.directory)
+        self._root = root_of(config)
         self._route = Router(settings.stream, settings.routing_key, settings.name).route
         self._mover = Mover(config, clock.boot_ns, no_trace)
         self._trace: Trace = no_trace
@@ -166,7 +165,7 @@ class FileDriver:
     def _look(self) -> None:
         """Begin to. Raises DeviceLostError where there is no directory."""
         config = self._config
-        if not config.directory or not self._root.is_dir():
+        if config.directory is None or not self._root.is_dir():
             raise DeviceLostError(
                 f"source {self._settings.name}: {config.directory or 'no `directory`'} is no directory that can be looked "
                 "into: make it, mount it or correct `directory`; it is tried again by itself"
@@ -293,7 +292,7 @@ class FileDriver:
                     )  # fmt: skip
                 state = None
             if state is None:
-                state = FileState(entry.path, *entry.look)
+                state = FileState(entry.path, self._root.stat().st_ino, *entry.look)
             state.seen(stat)
             state.done = state.done and state.offset == stat.st_size
             opened = OpenFile(descriptor, state, self._config, most_bytes)
@@ -310,8 +309,9 @@ class FileDriver:
 
     def _make_room(self) -> bool:
         """Forget what is no more in the directory, the oldest first. False: all of it is."""
+        root = self._root.stat().st_ino
         for name, known in self._known.items():
-            if name not in self._mover and not (self._root / known.path).exists():
+            if name not in self._mover and known.root == root and not (self._root / known.path).exists():
                 del self._known[name]
                 self._forgotten.append(name)
                 return True

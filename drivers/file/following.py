@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 class FollowConfig:
     """A log that another program appends lines to."""
 
-    path: str = ""
+    path: Path | None = None
     """The file."""
     format: Literal["lines", "jsonl"] = "lines"
     """Each line is an event; of "jsonl", each that is JSON."""
@@ -60,7 +60,7 @@ class FollowDriver:
     waits_in_poll: ClassVar[bool] = False
 
     def __init__(self, config: FollowConfig, settings: SourceSettings, clock: Clock) -> None:
-        self._path = Path(config.path)
+        self._path = config.path or Path("/nonexistent/no-path")
         self._pattern = config.rotated or f"{self._path.name}?*"
         if "/" in self._pattern or (config.rotated and fnmatchcase(self._path.name, config.rotated)):
             raise DriverConfigError(
@@ -93,7 +93,7 @@ class FollowDriver:
         self._marks = from_bytes(parts.get(_MARKS, b""))
 
     def open(self, state: bytes | None) -> None:
-        if not self._path.parent.is_dir() or not self._config.path:
+        if not self._path.parent.is_dir() or self._config.path is None:
             raise DeviceLostError(
                 f"source {self._settings.name}: {self._config.path or 'no `path`'} has no folder to look into: make it, "
                 "mount it or correct `path`; it is tried again by itself"
@@ -140,6 +140,9 @@ class FollowDriver:
             return True
         if at.offset and self._find(newest_first[1:], at.is_in):
             return True
+        if not self._path.exists():
+            self.trouble = f"{self._path} is not there, nor what was read of it: it is waited for"
+            return False
         if at.offset:
             self._counters["files_vanished"] += 1
             _log.warning(

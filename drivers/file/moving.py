@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from drivers.file.config import FileConfig, folder
+from drivers.file.config import FileConfig, folder, root_of
 from drivers.file.state import FileState, look_of
 from storage.trace import Trace
 
@@ -44,7 +44,7 @@ class Mover:
     """Moves files away. Used from one thread; `now_ns` is the boot clock."""
 
     def __init__(self, config: FileConfig, now_ns: Callable[[], int], trace: Trace) -> None:
-        self._root = Path(config.directory)
+        self._root = root_of(config)
         self._config = config
         self._now_ns = now_ns
         self._trace = trace
@@ -142,6 +142,9 @@ class Mover:
         try:
             stat = os.lstat(source)
         except FileNotFoundError:
+            if self._root.stat().st_ino != state.root:
+                # It is not gone, its directory is: forgotten now, it would be read again when that comes back.
+                raise OSError(errno.ENODEV, "the directory that it was read from is not mounted") from None
             if hidden.exists():
                 self._publish(state, hidden, target_folder)
             # An earlier life moved it, and may not have come to syncing that; or somebody took it away.

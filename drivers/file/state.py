@@ -14,7 +14,7 @@ READ_BYTES = 1 << 20
 
 @dataclass(slots=True, eq=False)
 class FileState:
-    """A file, by its `path` below the directory.
+    """A file, by its `path` below the directory, whose inode is `root`: under the same path another may be mounted, or none.
 
     `inode`, `size_bytes` and `mtime_ns` are as it was last looked at. The first `offset` bytes have been read, whose
     fingerprint is `digest`: `stored` events and `bad` ones were in them, `reason` says what was wrong first. `skipping`: in
@@ -22,6 +22,7 @@ class FileState:
     """
 
     path: str
+    root: int
     inode: int
     size_bytes: int
     mtime_ns: int

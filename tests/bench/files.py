@@ -100,7 +100,7 @@ def _store(folder: Path, table: Path) -> float:
         committer = Committer(store, lambda: None)
         committer.start()
         settings = SourceSettings(name="logger", driver="file", stream=STREAM)
-        config = FileConfig(directory=str(watched), min_age=Duration(0))
+        config = FileConfig(directory=watched, min_age=Duration(0))
         wanted = threading.Event()
         source = Source(
             lambda: FileDriver(config, settings, clock), settings, store, clock=clock, random=Random(1), wake=wanted.set

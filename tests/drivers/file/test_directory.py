@@ -220,6 +220,24 @@ def test_a_directory_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     assert watched.payloads == [b"1"]
 
 
+@pytest.mark.parametrize("after", ["move", "delete", "keep"])
+def test_a_disk_that_is_not_mounted_for_a_while_is_not_read_again(after: str, tmp_path: Path) -> None:
+    config = replace(LINES, after="keep" if after == "keep" else "delete" if after == "delete" else "move")
+    watched = Watched(tmp_path / "in", config)
+    watched.put("a.log", "1\n")
+    watched.running.commits = False
+    watched.pass_time()
+    disk = watched.folder.rename(tmp_path / "disk")
+    watched.folder.mkdir()
+    watched.running.commits = True
+    watched.pass_time(15)
+    watched.folder.rmdir()
+    disk.rename(watched.folder)
+    watched.pass_time(15)
+    assert watched.payloads == [b"1"]
+    assert watched.names() == (["a.log"] if after == "keep" else [])
+
+
 def test_nothing_is_let_go_of_that_the_stream_does_not_take(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "in", replace(LINES, after="delete"))
     watched.sink.sealed.add(SETTINGS.stream)
@@ -265,4 +283,4 @@ def test_a_name_that_is_no_text_is_a_name(tmp_path: Path) -> None:
 )
 def test_what_cannot_work_is_refused(config: FileConfig, says: str, tmp_path: Path) -> None:
     with pytest.raises(DriverConfigError, match=says):
-        FileDriver(replace(config, directory=str(tmp_path)), SETTINGS, FakeClock())
+        FileDriver(replace(config, directory=tmp_path), SETTINGS, FakeClock())

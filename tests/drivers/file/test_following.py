@@ -26,7 +26,7 @@ class Log:
 
     def __init__(self, folder: Path, config: FollowConfig | None = None) -> None:
         self.path = folder / "x.log"
-        self.config = replace(config or FollowConfig(), path=str(self.path))
+        self.config = replace(config or FollowConfig(), path=self.path)
         self.clock = FakeClock()
         self.sink = RecordingSink()
         self._number = 0
@@ -229,4 +229,4 @@ def test_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pattern", ["*", "x.*", "a/x.log.*"])
 def test_rotated_files_are_others_in_the_same_folder(pattern: str) -> None:
     with pytest.raises(DriverConfigError, match="rotated"):
-        FollowDriver(FollowConfig(path="/var/log/x.log", rotated=pattern), SETTINGS, FakeClock())
+        FollowDriver(FollowConfig(path=Path("/var/log/x.log"), rotated=pattern), SETTINGS, FakeClock())

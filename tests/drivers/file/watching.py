@@ -23,7 +23,7 @@ class Watched:
     def __init__(self, folder: Path, config: FileConfig | None = None, settings: SourceSettings = SETTINGS) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
-        self.config = replace(config or FileConfig(), directory=str(folder))
+        self.config = replace(config or FileConfig(), directory=folder)
         self.settings = settings
         self.clock = FakeClock()
         self.sink = RecordingSink()

@@ -28,7 +28,7 @@ def move_early() -> None:
             driver._move()
         return delivery
 
-    FileDriver.poll = moved_at_once  # type: ignore[method-assign]
+    FileDriver.poll = moved_at_once  # type: ignore[method-assign, assignment]
 
 
 def forget_files() -> None:
@@ -38,11 +38,11 @@ def forget_files() -> None:
         delivery = poll(driver, timeout_s)
         return None if delivery is None else replace(delivery, parts={})
 
-    FileDriver.poll = without_parts  # type: ignore[method-assign]
+    FileDriver.poll = without_parts  # type: ignore[method-assign, assignment]
 
 
 def skip_rotated() -> None:
-    following.unread_from = lambda path, marks: None  # type: ignore[assignment]
+    following.unread_from = lambda path, marks: None  # type: ignore[attr-defined]
 
 
 def overwrite() -> None:
