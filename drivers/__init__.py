@@ -58,6 +58,11 @@ Errors
     `DriverConfigError`: it can't work as configured; the source stays FAILED until somebody restarts it.
     Anything else: counted, shown, and treated as a lost device. Nothing that a driver raises leaves its source.
 
+At the start
+    A device that is lost before it has brought anything, or has been there for ten seconds, was not there at the start.
+    `SourceSettings.startup` says what then: `retry` as after every loss; `error`: the source stays FAILED until somebody
+    restarts it; `probe`: it is ABSENT, which is no fault, and is looked for once a minute.
+
 Counters (`Driver.counters`, all growing, all numbers of events but `bytes`)
     `good` handed over, `bad` read and not valid, `lost` known to be missing, `duplicates` sent again and recognised,
     `refused` above a stated limit, `bytes` of payload handed over.

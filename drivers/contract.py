@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import ClassVar, Protocol, TypeVar, dataclass_transform, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 from storage.clock import Clock
 from storage.model import Append, StreamConfig
@@ -36,6 +36,10 @@ class DriverConfigError(DriverError):
 
 class UnknownDriverError(DriverError):
     """There is no driver of that name."""
+
+
+Startup = Literal["retry", "error", "probe"]
+"""`retry`: again and again. `error`: FAILED until somebody restarts it. `probe`: ABSENT, and looked for once a minute."""
 
 
 class Shape(Enum):
@@ -74,7 +78,8 @@ class SourceSettings:
 
     `stream` and `key` may be templates where the driver says so (MQTT: `{1}` is a word of the topic counted from 0,
     `{topic}` all of it). Without a `key` the routing key is the source's name. With a `commit_interval_s` above 0
-    frames are gathered and made durable once in it, which spares the flash. `node` is this gateway's name.
+    frames are gathered and made durable once in it, which spares the flash. `node` is this gateway's name. `startup`
+    says what becomes of a device that can't be had when the source starts.
     """
 
     name: str
@@ -84,6 +89,7 @@ class SourceSettings:
     commit_interval_s: float = 0.0
     content_type: str = ""
     node: str = "edge"
+    startup: Startup = "retry"
 
     @property
     def routing_key(self) -> str:

@@ -29,6 +29,7 @@ from drivers.contract import (
     MAX_PARTS,
     AsksTheStore,
     Delivery,
+    DeviceLostError,
     Driver,
     DriverConfigError,
     DriverError,
@@ -47,6 +48,8 @@ from storage.trace import Trace, no_trace
 
 STEADY_AFTER_S = 10.0
 """A driver that has run so long, and yielded something, starts its backoff anew when it fails."""
+LOOK_FOR_EVERY_S = 60.0
+"""For a device that may be absent."""
 LONGEST_WAIT_S = 1.0
 SHORTEST_WAIT_S = 0.001
 ANSWER_WAIT_S = 0.02
@@ -62,8 +65,10 @@ class SourceState(Enum):
     """The driver works, the store takes nothing."""
     BACKOFF = "backoff"
     PAUSED = "paused"
+    ABSENT = "absent"
+    """Its device was not there at the start, which may be so."""
     FAILED = "failed"
-    """It can't work as configured."""
+    """It can't work as configured, or should not be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class Source:
         self._state = SourceState.STARTING
         self._wanted_paused = False
         self._wanted_restart = False
+        self._was_there = False
         self._opened_ns = 0
         self._retry_ns = 0
         self._quiet_steps = 0
@@ -163,7 +169,7 @@ class Source:
         for counted in (of_driver, self._outbox.counters, {"restarts": self._restarts}):
             for name, count in counted.items():
                 counters[name] = counters.get(name, 0) + count
-        backing_off = self._state is SourceState.BACKOFF
+        waits = self._state in (SourceState.BACKOFF, SourceState.ABSENT)
         return SourceStatus(
             name=self.settings.name,
             driver=self.settings.driver,
@@ -171,7 +177,7 @@ class Source:
             counters=counters,
             last_error=self._last_error or self._outbox.last_error,
             last_event_ns=self._last_event_ns,
-            retry_in_s=self._retry_in_s() if backing_off else None,
+            retry_in_s=self._retry_in_s() if waits else None,
             waiting_events=self._outbox.waiting_events,
             pushback=self._pushback,
         )
@@ -189,6 +195,7 @@ class Source:
         if self._wanted_restart:
             self._wanted_restart = False
             self._backoff.reset()
+            self._was_there, self._logged_error = False, None
             self._close_driver()
             self._state = SourceState.STARTING
         if self._wanted_paused:
@@ -251,6 +258,7 @@ class Source:
     def _take(self, delivery: Delivery, driver: Driver) -> None:
         self._quiet_steps = 0
         self._trace("source.polled", {"source": self.settings.name, "events": delivery.events})
+        self._was_there, self._logged_error = True, None
         if delivery.events:
             self._last_event_ns = self._clock.boot_ns()
         if self._outbox.take(delivery, driver):
@@ -281,7 +289,8 @@ class Source:
 
     def _open_driver(self) -> bool:
         """A new driver, once the wait is over and the old one's submissions have their answers."""
-        if self._state is SourceState.BACKOFF and self._retry_in_s() > 0:
+        waits = self._state in (SourceState.BACKOFF, SourceState.ABSENT)
+        if waits and self._retry_in_s() > 0:
             return False
         if self._outbox.submitted and self._shape is not Shape.MEMORYLESS:
             return False
@@ -305,7 +314,6 @@ class Source:
             return False
         self._opened_ns = self._clock.boot_ns()
         self._last_error = None
-        self._logged_error = None
         self._state = SourceState.RUNNING
         return True
 
@@ -322,9 +330,19 @@ class Source:
         if steady and self._last_event_ns is not None and self._last_event_ns >= self._opened_ns:
             self._backoff.reset()
         self._close_driver()
-        if isinstance(error, DriverConfigError):
+        if steady:
+            self._was_there, self._logged_error = True, None
+        at_start = isinstance(error, DeviceLostError) and not self._was_there
+        if isinstance(error, DriverConfigError) or (at_start and self.settings.startup == "error"):
             self._state = SourceState.FAILED
             _log.error("source %s: stopped: %s", self.settings.name, self._last_error)
+            return
+        if at_start and self.settings.startup == "probe":
+            if self._logged_error is None:
+                _log.info("source %s: not there: %s; looked for every minute", self.settings.name, self._last_error)
+                self._logged_error = self._last_error
+            self._retry_ns = now_ns + int(LOOK_FOR_EVERY_S * 1e9)
+            self._state = SourceState.ABSENT
             return
         wait_s = self._backoff.next_s()
         self._restarts += 1

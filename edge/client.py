@@ -111,8 +111,9 @@ class Client:
         self.post(f"/v1/uplinks/{quote(name)}/{quote(command)}")
 
     def check(self) -> CheckAnswer:
-        """Check the running store's consistency."""
-        raw = self.get("/v1/check")
+        """Check the running store's consistency. It looks at every block, and takes as long as that takes."""
+        with self._request("GET", "/v1/check", timeout_s=None) as answer:
+            raw = _loads(answer.read())
         findings = [from_json(_Finding, item) for item in _list(raw, "findings")]
         counts = from_json(_CheckCounts, raw)
         triples = tuple((finding.severity, finding.where, finding.what) for finding in findings)

@@ -11,7 +11,7 @@ Headers (`drivers.camera.packet` writes and reads them)
     video.size            "1920x1080", on every key frame
     video.extradata       what a decoder has to know before the first packet (parameter sets), on every key frame
     video.discontinuity   on the first frame after something is missing or a clock jumped: why, in one word
-                          (`start`, `reopened`, `skipped`, `lost`, `changed`, `timestamps`)
+                          (`start`, `reopened`, `skipped`, `lost`, `changed`, `timestamps`, `gated`)
 
 Times
     `captured_ns` is the boot clock's: when the first frame after a discontinuity arrived, and from there on the camera's

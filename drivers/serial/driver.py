@@ -1,17 +1,10 @@
-"""The serial driver: a port, a framer, and the time of each line."""
+"""The serial driver: a line, a framer, and the time of each reading."""
 
 from __future__ import annotations
 
-import errno
-import re
-import select
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from operator import attrgetter
-from pathlib import Path
-from typing import ClassVar, Literal
-
-import serial
+from typing import ClassVar
 
 from drivers.contract import (
     Delivery,
@@ -19,45 +12,21 @@ from drivers.contract import (
     DriverConfigError,
     Shape,
     SourceSettings,
-    config,
     new_counters,
 )
-from drivers.serial.framing import Framer, LineFramer, NmeaFramer, Reading
+from drivers.serial.config import SerialConfig, check, framer
+from drivers.serial.framing import Reading
+from drivers.serial.line import Line
+from drivers.serial.marks import Kind, Piece
 from storage.clock import Clock
-from storage.model import Append, Frame
+from storage.model import Append, Frame, Headers
 
-READ_BYTES = 1 << 16
-MAX_LINE_BYTES = 1 << 20
-
-
-@config
-class SerialConfig:
-    """An instrument on a serial line."""
-
-    port: str = "/dev/ttyUSB0"
-    """The device. Prefer a name under /dev/serial/by-id, which stays the same in another socket."""
-    baud: int = 9600
-    """Bits a second."""
-    bytesize: Literal[5, 6, 7, 8] = 8
-    """Data bits."""
-    parity: Literal["none", "even", "odd", "mark", "space"] = "none"
-    """Parity bit."""
-    stopbits: Literal[1, 2] = 1
-    """Stop bits."""
-    framing: Literal["lines", "nmea"] = "lines"
-    """`lines`: one reading a line. `nmea`: NMEA 0183 sentences; one with a wrong or no checksum is counted as bad."""
-    terminator: str = "\n"
-    """What ends a line. Before a bare newline one carriage return is taken off too."""
-    max_line_bytes: int = 4096
-    """A longer line is counted as bad and left out, up to the next terminator."""
-    pattern: str = ""
-    """With `lines`: a regular expression for the whole line. What does not match is counted as bad and left out."""
-    skip_first_line: bool = False
-    """Leave out what comes before the first terminator: an instrument that talks all the time is joined mid-line."""
+CONTENT_TYPES = {"lines": "text/plain", "nmea": "application/vnd.nmea0183"}
+"""Of a framing's readings; the others are application/octet-stream."""
 
 
 class SerialDriver:
-    """Reads lines from a serial port. See the package docstring."""
+    """Reads frames from a serial port. See the package docstring."""
 
     Config = SerialConfig
     shape: ClassVar[Shape] = Shape.MEMORYLESS
@@ -65,73 +34,79 @@ class SerialDriver:
     waits_in_poll: ClassVar[bool] = True
 
     def __init__(self, config: SerialConfig, settings: SourceSettings, clock: Clock) -> None:
+        check(config, settings.name)
         self._config = config
         self._settings = settings
         self._clock = clock
-        self._framer = _framer(config, settings.name)
-        self._port: serial.Serial | None = None
+        self._framer = framer(config, settings.name)
+        self._line: Line | None = None
         self._skip = b""
-        self._counters = new_counters()
+        self._last_ns = 0
+        self._counters = new_counters() | {"breaks": 0, "damaged_bytes": 0}
 
     @property
     def counters(self) -> Mapping[str, int]:
-        return self._counters | {"bad": self._counters["bad"] + self._framer.bad}
+        return self._counters | {"bad": self._framer.bad}
 
     def open(self, state: bytes | None) -> None:
-        path = self._config.port
+        config = self._config
         try:
-            self._port = serial.Serial(
-                path,
-                baudrate=self._config.baud,
-                bytesize=self._config.bytesize,
-                parity=self._config.parity[0].upper(),
-                stopbits=self._config.stopbits,
-                timeout=0,
-                exclusive=True,
-            )
+            self._line = Line(config.port, config.baud, config.bytesize, config.parity, config.stopbits)
         except ValueError as error:
             raise DriverConfigError(
-                f"source {self._settings.name}: {path} can't be set up as configured ({error}): "
+                f"source {self._settings.name}: {config.port} can't be set up as configured ({error}): "
                 "correct baud, bytesize, parity or stopbits"
             ) from error
-        except (OSError, serial.SerialException) as error:
-            raise DeviceLostError(f"source {self._settings.name}: {_why_not_open(path, error)}") from error
-        self._skip = self._config.terminator.encode() if self._config.skip_first_line else b""
+        except DeviceLostError as error:
+            raise DeviceLostError(f"source {self._settings.name}: {error}") from error
+        if config.skip_first_line and config.framing in ("lines", "nmea"):
+            self._skip = config.terminator.encode()
 
     def poll(self, timeout_s: float) -> Delivery | None:
-        data = self._read(timeout_s)
-        captured_ns = self._clock.boot_ns()
-        readings = self._framer.feed(self._after_first_line(data))
-        if not readings:
-            return None
-        self._counters["good"] += len(readings)
-        self._counters["bytes"] += sum(len(reading.payload) for reading in readings)
-        return Delivery((Append(self._settings.stream, self._frames(readings, captured_ns)),))
+        assert self._line is not None, "poll before open"
+        try:
+            pieces = self._line.read(self._wait_s(timeout_s))
+        except DeviceLostError as error:
+            # Nothing will complete what had begun.
+            readings = self._framer.gap()
+            if readings:
+                return self._delivery(readings, self._clock.boot_ns())
+            raise DeviceLostError(f"source {self._settings.name}: {error}") from error
+        now_ns = self._clock.boot_ns()
+        readings = self._taken(pieces, now_ns) if pieces else self._after_silence(now_ns)
+        return self._delivery(readings, now_ns) if readings else None
 
     def ack(self, delivery: Delivery) -> None:
         """Nobody on the line waits for it."""
 
     def close(self) -> None:
-        port, self._port = self._port, None
-        if port is None:
-            return
-        try:
-            port.close()
-        except (OSError, serial.SerialException):
-            # An unplugged adapter can't be told goodbye; its descriptor is gone either way.
-            return
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
 
-    def _read(self, timeout_s: float) -> bytes:
-        assert self._port is not None, "poll before open"
-        try:
-            ready, _, _ = select.select([self._port.fileno()], [], [], timeout_s)
-            return bytes(self._port.read(READ_BYTES)) if ready else b""
-        except (OSError, ValueError, TypeError, serial.SerialException) as error:
-            # pyserial lets TypeError and ValueError out when the port vanishes between its own calls.
-            raise DeviceLostError(
-                f"source {self._settings.name}: {self._config.port} went away while reading ({error}): "
-                "plug it in again; it is opened as soon as it is back"
-            ) from error
+    def _wait_s(self, timeout_s: float) -> float:
+        """Not past the end of a frame that is cut by silence."""
+        if not self._config.frame_timeout or not self._framer.pending:
+            return timeout_s
+        silent_s = (self._clock.boot_ns() - self._last_ns) / 1e9
+        return min(timeout_s, max(0.0, self._config.frame_timeout - silent_s))
+
+    def _taken(self, pieces: Sequence[Piece], now_ns: int) -> list[Reading]:
+        self._last_ns = now_ns
+        readings: list[Reading] = []
+        for kind, data in pieces:
+            if kind is Kind.DATA:
+                readings += self._framer.feed(self._after_first_line(data), now_ns)
+                continue
+            self._counters["breaks" if kind is Kind.BREAK else "damaged_bytes"] += 1
+            self._framer.spoil(data)
+        return readings
+
+    def _after_silence(self, now_ns: int) -> list[Reading]:
+        """Nothing was there to be read: only so is a pause the line's, and not ours."""
+        if not self._config.frame_timeout or not self._framer.pending:
+            return []
+        return self._framer.gap() if now_ns - self._last_ns >= self._config.frame_timeout * 1e9 else []
 
     def _after_first_line(self, data: bytes) -> bytes:
         if not self._skip or not data:
@@ -141,48 +116,23 @@ class SerialDriver:
             self._skip = b""
         return rest
 
-    def _frames(self, readings: Sequence[Reading], captured_ns: int) -> list[Frame]:
-        """One frame for each run of readings with the same headers."""
-        content_type = self._settings.content_type or (
-            "application/vnd.nmea0183" if self._config.framing == "nmea" else "text/plain"
-        )
-        return [
+    def _delivery(self, readings: Sequence[Reading], captured_ns: int) -> Delivery:
+        """One frame for each run of readings that differ in payload alone."""
+        self._counters["good"] += len(readings)
+        self._counters["bytes"] += sum([len(reading.payload) for reading in readings])
+        usual = CONTENT_TYPES.get(self._config.framing, "application/octet-stream")
+        frames = [
             Frame(
                 [reading.payload for reading in run],
                 routing_key=self._settings.routing_key,
-                content_type=content_type,
+                content_type=self._settings.content_type or content_type or usual,
                 headers=headers,
-                captured_ns=captured_ns,
+                captured_ns=captured_ns if time_ns is None else time_ns,
             )
-            for headers, run in groupby(readings, key=attrgetter("headers"))
+            for (headers, content_type, time_ns), run in groupby(readings, key=_alike)
         ]
+        return Delivery((Append(self._settings.stream, frames),))
 
 
-def _framer(config: SerialConfig, source: str) -> Framer:
-    if not config.terminator:
-        raise DriverConfigError(f'source {source}: terminator is empty: name what ends a line, such as "\\n"')
-    if not 1 <= config.max_line_bytes <= MAX_LINE_BYTES:
-        raise DriverConfigError(f"source {source}: max_line_bytes = {config.max_line_bytes}: use 1 to {MAX_LINE_BYTES}")
-    terminator = config.terminator.encode()
-    if config.framing == "nmea":
-        return NmeaFramer(terminator, config.max_line_bytes)
-    try:
-        return LineFramer(terminator, config.max_line_bytes, config.pattern)
-    except re.error as error:
-        raise DriverConfigError(
-            f"source {source}: pattern {config.pattern!r} is no regular expression: {error}"
-        ) from error
-
-
-def _why_not_open(path: str, error: Exception) -> str:
-    """What a person should do about a port that does not open."""
-    number = getattr(error, "errno", None)
-    if number == errno.ENOENT or not Path(path).exists():
-        beside = sorted(str(p) for p in Path("/dev/serial/by-id").glob("*"))
-        found = f"there is {', '.join(beside)}" if beside else "no serial adapter is plugged in"
-        return f"{path} is not there ({found}): plug it in or correct `port`; it is tried again by itself"
-    if number == errno.EACCES:
-        return f"{path} may not be opened by this user: add it to the group that owns the device (dialout on Debian)"
-    if number in (errno.EBUSY, errno.EAGAIN):
-        return f"{path} is in use by another program: stop that one; it is tried again by itself"
-    return f"{path} can't be opened ({error}): check the adapter; it is tried again by itself"
+def _alike(reading: Reading) -> tuple[Headers, str, int | None]:
+    return reading.headers, reading.content_type, reading.time_ns

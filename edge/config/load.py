@@ -150,6 +150,7 @@ def _source(table: Table, node: NodeTable | None, problems: list[str]) -> Source
         commit_interval_s=float(source.commit_interval),
         content_type=source.content_type,
         node=node.name if node is not None else "edge",
+        startup=source.startup,
     )
     config = _resolved(config, table)
     try:

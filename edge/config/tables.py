@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, dataclass_transform
 
+from drivers.contract import Startup
 from edge.places import DEFAULT_SOCKET
 from storage.model import BULK, RetentionPolicy, ScalingPolicy, StreamConfig
 from storage.units import Duration, Size
@@ -56,6 +57,9 @@ class SourceTable:
     """Make durable once in that time, which spares the flash; 0s: at once."""
     content_type: str = ""
     """MIME type that its events are marked with."""
+    startup: Startup = "retry"
+    """When the device can't be had at the start: "retry" for ever; "error": FAILED until somebody restarts the source;
+    "probe": it may not be there at all, which is no fault, and it is looked for once a minute."""
 
 
 @table

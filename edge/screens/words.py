@@ -6,7 +6,7 @@ from rich.text import Text
 
 _GOOD = {"RUNNING", "LIVE", "OPEN"}
 _BUSY = {"STARTING", "CONNECTING", "DRAINING"}
-_REST = {"PAUSED", "OFFLINE", "SEALED"}
+_REST = {"PAUSED", "ABSENT", "OFFLINE", "SEALED"}
 _GLYPHS = {"good": ("●", "green"), "busy": ("◐", "yellow"), "rest": ("○", "dim"), "bad": ("✗", "red")}
 
 

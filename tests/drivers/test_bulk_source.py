@@ -9,7 +9,7 @@ import pytest
 from drivers.contract import Delivery
 from drivers.fake import FakeConfig, FakeDriver, MemorylessFakeDriver
 from storage.model import MAX_EVENT_BYTES, Append, Frame, StreamConfig
-from tests.drivers.test_source import Bench, numbers
+from tests.drivers.faked import Bench, numbers
 
 
 def pictures(bench: Bench, seconds: int) -> None:

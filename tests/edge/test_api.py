@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -202,6 +203,18 @@ def test_commands_reach_the_node(client: Client, node: BareNode) -> None:
 def test_check_looks_at_the_running_store(client: Client) -> None:
     client.write("a", [b"1"])
     assert (client.check().ok, client.check().events) == (True, 1)
+
+
+def test_a_check_takes_as_long_as_it_takes(path: Path, node: BareNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient = Client(path, timeout_s=0.1)
+    check = node.check
+
+    def slow() -> CheckResult:
+        time.sleep(0.3)
+        return check()
+
+    monkeypatch.setattr(node, "check", slow)
+    assert impatient.check().ok
 
 
 def test_what_does_not_exist_is_a_404_in_words(client: Client) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.length import SOAK
 from tests.oracle.rounds import run_rounds
 
-LONG_ROUNDS = 60
+LONG_ROUNDS = 51
 SOAK_ROUNDS = 200
 
 

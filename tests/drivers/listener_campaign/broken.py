@@ -12,14 +12,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 from drivers.contract import Delivery
 from drivers.listener.driver import ListenerDriver
 from drivers.listener.intake import Answers
 from drivers.listener.session import Run, Session, Taken
 from drivers.listener.sessions import Sessions
-from tests.oracle.aim import module_command
 from tests.oracle.node import main
 
 EARLY_S = 0.5
@@ -82,13 +80,6 @@ BREAKS: dict[str, Callable[[], None]] = {
     "suspicious": suspect_equals,
     "hasty": release_later,
 }
-
-
-def broken_command(which: str, folder: Path) -> tuple[str, ...]:
-    """In place of `tests.oracle.aim.node_command`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arguments = (which, "--hits", str(folder / "hits"), "--aim", str(folder / "aim"), "--")
-    return module_command("tests.drivers.listener_campaign.broken", *arguments)
 
 
 if __name__ == "__main__":

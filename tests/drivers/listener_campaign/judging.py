@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.drivers.listener_campaign.habits import HABITS, payload, topic
+from tests.drivers.judging import Sent, Verdict, judge
+from tests.drivers.listener_campaign.habits import HABITS, payload
 from tests.drivers.listener_campaign.journal import NEW, PRESENT, Journal
-from tests.drivers.subscriber_campaign.book import Message
-from tests.drivers.subscriber_campaign.judging import Verdict, judge
 
 
 def judge_device(name: str, journal: Journal, stored: Sequence[bytes]) -> Verdict:
     """What had its answer is owed. Of a device without a session only the first of each reading counts."""
-    messages = [
-        Message(place, topic(name), payload(name, number), acknowledged=number in journal.answered)
-        for place, number in enumerate(journal.sent)
-    ]
+    messages = [Sent(payload(name, number), number in journal.answered) for number in journal.sent]
     return judge(messages, list(dict.fromkeys(stored)) if HABITS[name].clean else stored)
 
 

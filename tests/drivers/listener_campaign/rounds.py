@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from edge.errors import EdgeError
-from storage import SegmentStore
-from storage.errors import StorageError
 from tests.drivers.listener_campaign.cast import CAME_WITHIN_S, Cast
 from tests.drivers.listener_campaign.habits import HABITS, topic
 from tests.drivers.listener_campaign.judging import judge_device, session_problems
-from tests.drivers.subscriber_campaign.judging import Verdict
+from tests.drivers.lives import AT_RANDOM, Deck, Report, run_lives
 
 ROUNDS_PER_LIFE = 25
 DEVICE_SHARE = 0.5
@@ -25,7 +19,6 @@ RANDOM_WITHIN_S = 1.0
 MOST_ANSWERS = 25
 """The n-th answer that a kill may wait for."""
 ANSWERED_AT_FIRST = 3
-AT_RANDOM = "a random moment"
 RANDOM_PER_DECK = 4
 
 PLACES = {
@@ -39,60 +32,6 @@ PLACES = {
     "anywhere": (AT_RANDOM,),
 }  # fmt: skip
 """Steps of the code, and answers that came to a device, where the gateway is killed."""
-AIMED = tuple(site for sites in PLACES.values() for site in sites if site != AT_RANDOM)
-
-
-@dataclass
-class Report:
-    """What a run did, and what came of it. `problems` is empty where every promise was kept."""
-
-    seed: int
-    killed_at: Counter[str] = field(default_factory=Counter)
-    missed: Counter[str] = field(default_factory=Counter)
-    lives: int = 0
-    device_kills: int = 0
-    checks: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    verdicts: dict[str, list[Verdict]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    duration_s: float = 0.0
-
-    @property
-    def never_hit(self) -> list[str]:
-        return [site for site in AIMED if not self.killed_at[site]]
-
-    @property
-    def ok(self) -> bool:
-        clean = all(verdict.clean for verdicts in self.verdicts.values() for verdict in verdicts)
-        return not self.problems and bool(self.verdicts) and clean
-
-    def text(self) -> str:
-        """Tables and sentences for a person."""
-        lines = [
-            f"seed {self.seed}: {self.killed_at.total()} kills of the gateway, {self.device_kills} of devices, "
-            f"in {self.lives} lives; {self.duration_s:.0f} s",
-            "",
-            f"{'GATEWAY KILLED':40}{'AT':20}{'KILLS':>6}",
-        ]
-        for place, sites in PLACES.items():
-            lines += [f"{place:40}{site:20}{self.killed_at[site]:6}" for site in sites]
-        if self.missed:
-            lines += [f"not reached in time, and killed anywhere: {dict(self.missed)}"]
-        lines += [f"{self.checks} checks of the store", ""]
-        lines += [f"{count:9} {what}" for what, count in self.counts.items()]
-        heads = ("SENT", "ANSWERED", "STORED", "LOST", "DUPLICATE", "OUT OF ORDER")
-        lines += ["", f"{'DEVICE':14}" + "".join(f"{head:>{len(head) + 4}}" for head in heads)]
-        for name, verdicts in self.verdicts.items():
-            sums = [
-                sum(v.came for v in verdicts), sum(v.owed for v in verdicts), sum(v.stored for v in verdicts),
-                sum(v.lost for v in verdicts), sum(v.duplicate for v in verdicts), sum(v.out_of_order for v in verdicts),
-            ]  # fmt: skip
-            row = "".join(f"{value:{len(head) + 4}}" for head, value in zip(heads, sums, strict=True))
-            lines.append(f"{name:14}{row}")
-            lines += [f"PROBLEM {name}: {verdict.example}" for verdict in verdicts if not verdict.clean]
-        lines += [f"PROBLEM {problem}" for problem in self.problems]
-        lines += ["ok" if self.ok else "FAILED"]
-        return "\n".join(lines)
 
 
 def run_campaign(
@@ -101,37 +40,28 @@ def run_campaign(
 ) -> Report:  # fmt: skip
     """Run in `directory`, where the folder of a life that failed is kept.
 
-    `sites`: where to kill first in each life, in this order; then, and otherwise, it is a shuffled deck of all.
+    `sites`: where to kill first, in this order; then, and otherwise, it is a shuffled deck of all.
     `command` starts another gateway than ours.
     """
-    report = Report(seed)
+    report = Report(seed, PLACES)
     random = Random(seed)
-    deck = list(reversed(sites))
-    began_s = time.monotonic()
-    left = kills
-    while left and (report.ok or not report.lives):
-        folder = directory / f"life-{report.lives + 1}"
-        count = min(left, per_life)
-        left -= count
+    deck = Deck(PLACES, random, sites, at_random=RANDOM_PER_DECK)
+
+    def live(folder: Path, count: int) -> None:
         cast = Cast(folder, random, command)
         try:
             _Life(cast, report, random, deck, say).run(count)
-        except EdgeError as error:
-            report.problems.append(f"{folder.name}: {error}")
         finally:
-            report.device_kills += sum(device.kills for device in cast.devices)
+            report.others_killed["devices"] += sum(device.kills for device in cast.devices)
             cast.close()
-        report.lives += 1
-        if report.ok:
-            shutil.rmtree(folder)
-    report.duration_s = time.monotonic() - began_s
-    return report
+
+    return run_lives(report, kills, per_life, directory, live)
 
 
 class _Life:
     """One gateway and its devices, from nothing to the comparison."""
 
-    def __init__(self, cast: Cast, report: Report, random: Random, deck: list[str], say: Callable[[str], None]) -> None:
+    def __init__(self, cast: Cast, report: Report, random: Random, deck: Deck, say: Callable[[str], None]) -> None:
         self._cast = cast
         self._report = report
         self._random = random
@@ -148,7 +78,7 @@ class _Life:
                 device.start()
             where = self._kill_gateway()
             self._say(f"life {self._report.lives + 1}, round {number + 1}: {where}")
-            self._check(where)
+            self._report.check(self._cast.node.store, where)
             self._cast.node.start()
             self._cast.node.ready(CAME_WITHIN_S)
             died = [device.name for device in self._cast.devices if not device.alive]
@@ -157,10 +87,7 @@ class _Life:
         self._compare()
 
     def _kill_gateway(self) -> str:
-        if not self._deck:
-            self._deck += [*AIMED, *[AT_RANDOM] * RANDOM_PER_DECK]
-            self._random.shuffle(self._deck)
-        site = self._deck.pop()
+        site = self._deck.draw()
         if site == AT_RANDOM:
             self._cast.target.kill_at_random(RANDOM_WITHIN_S)
             hit = True
@@ -169,21 +96,7 @@ class _Life:
             hit = self._cast.kill_at_answer(site.rstrip("+"), nth, also=site.endswith("+"))
         else:
             _, hit = self._cast.target.kill_at(site, lambda: None)
-        self._report.killed_at[site if hit else AT_RANDOM] += 1
-        if not hit:
-            self._report.missed[site] += 1
-        return site if hit else f"{AT_RANDOM}, as {site} was not reached in time"
-
-    def _check(self, when: str) -> None:
-        self._report.checks += 1
-        try:
-            found = SegmentStore.check_directory(self._cast.node.store)
-        except StorageError as error:
-            self._report.problems.append(f"{when}: the store can't be checked: {error}")
-            return
-        self._report.problems += [
-            f"{when}: {finding.where}: {finding.what}" for finding in found.findings if finding.severity == "error"
-        ]
+        return self._report.killed(site, hit=hit)
 
     def _compare(self) -> None:
         cast, report = self._cast, self._report
@@ -192,13 +105,13 @@ class _Life:
         code = cast.node.stop()
         if code != 0:
             report.problems.append(f"the gateway ended with {code} on SIGTERM: {cast.node.log_end()}")
-        self._check("at the end")
+        report.check(cast.node.store, "at the end")
         held = cast.stored()
         for device in cast.devices:
             journal, name = device.journal(), device.name
             stored = held.pop(topic(name), [])
             verdict = judge_device(name, journal, stored)
-            report.verdicts.setdefault(name, []).append(verdict)
+            report.judged(name, verdict)
             report.problems += session_problems(name, journal)
             report.counts["connections"] += sum(journal.connections.values())
             report.counts["sent again by devices: PUBLISHes with DUP, and PUBRELs"] += journal.again

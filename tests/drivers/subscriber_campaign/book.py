@@ -6,6 +6,8 @@ import struct
 import threading
 from dataclasses import dataclass, field
 
+from tests.drivers.judging import Sent
+
 REUSED_WITHIN = 10_000
 """A packet id that comes again after more messages than this comes long after the proof of the first is on disk."""
 
@@ -48,6 +50,11 @@ class Session:
         self.counts = Counts()
         self._by_id: dict[int, Message] = {}
         self._by_bytes: dict[tuple[int, str, bytes], Message] = {}
+
+    def sent(self, topic: str) -> list[Sent]:
+        """What was sent on `topic`, and whether it must be stored."""
+        of_topic = [message for message in self.messages if message.topic == topic]
+        return [Sent(message.payload, message.acknowledged and not message.optional) for message in of_topic]
 
     def began(self, *, present: bool) -> list[Message]:
         """The broker let the client in. Returns what it may send again though it has our PUBACK."""

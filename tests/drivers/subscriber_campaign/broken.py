@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from drivers.contract import Delivery
 from drivers.mqtt.connection import Incoming
 from drivers.mqtt.driver import MqttDriver, _Receipt, digest
 from drivers.mqtt.redelivery import Redelivery
-from tests.oracle.aim import module_command
 from tests.oracle.node import main
 
 
@@ -53,13 +51,6 @@ BREAKS: dict[str, Callable[[], None]] = {
     "forgetful": forget_candidates,
     "suspicious": suspect_equals,
 }
-
-
-def broken_command(which: str, folder: Path) -> tuple[str, ...]:
-    """In place of `tests.oracle.aim.node_command`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arguments = (which, "--hits", str(folder / "hits"), "--aim", str(folder / "aim"), "--")
-    return module_command("tests.drivers.subscriber_campaign.broken", *arguments)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.drivers.judging import judge
 from tests.drivers.subscriber_campaign.book import Book, Conversation, Counts, Session
-from tests.drivers.subscriber_campaign.judging import judge
 
 TOPIC = "site/a"
 
@@ -29,7 +29,7 @@ def conversation() -> Conversation:
 
 @pytest.mark.parametrize("stored", [[b"1", b"2"], [b"1", b"2", b"3"]])
 def test_what_was_answered_is_owed_and_the_rest_may_be_there(conversation: Conversation, stored: list[bytes]) -> None:
-    assert judge(conversation.session.messages, stored).clean
+    assert judge(conversation.session.sent(TOPIC), stored).clean
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_was_answered_is_owed_and_the_rest_may_be_there(conversation: Conve
 def test_what_is_wrong_is_noticed(
     conversation: Conversation, stored: list[bytes], lost: int, duplicate: int, out_of_order: bool
 ) -> None:
-    verdict = judge(conversation.session.messages, stored)
+    verdict = judge(conversation.session.sent(TOPIC), stored)
     assert (verdict.lost, verdict.duplicate, verdict.out_of_order) == (lost, duplicate, out_of_order)
     assert verdict.example
 
@@ -56,15 +56,15 @@ def test_a_redelivery_is_the_same_message_and_an_equal_one_another(conversation:
     again.published(4, False, TOPIC, b"3")
     again.acknowledged(3)
     again.acknowledged(4)
-    assert judge(conversation.session.messages, [b"1", b"2", b"3", b"3"]).clean
-    assert judge(conversation.session.messages, [b"1", b"2", b"3"]).lost == 1
+    assert judge(conversation.session.sent(TOPIC), [b"1", b"2", b"3", b"3"]).clean
+    assert judge(conversation.session.sent(TOPIC), [b"1", b"2", b"3"]).lost == 1
 
 
 def test_what_was_answered_and_comes_again_before_the_proof_is_the_same(conversation: Conversation) -> None:
     again = connected(conversation.session)
     again.published(2, True, TOPIC, b"2")
     assert again.session.counts == Counts(redelivered=1, after_puback=1, new_sessions=1)
-    assert judge(conversation.session.messages, [b"1", b"2", b"2"]).duplicate == 1
+    assert judge(conversation.session.sent(TOPIC), [b"1", b"2", b"2"]).duplicate == 1
 
 
 def test_what_a_broker_sends_again_after_its_proof_may_be_there_twice(conversation: Conversation) -> None:
@@ -74,7 +74,7 @@ def test_what_a_broker_sends_again_after_its_proof_may_be_there_twice(conversati
     again.published(2, True, TOPIC, b"2")
     assert again.session.counts.forgotten == 1
     for stored in ([b"1", b"2"], [b"1", b"2", b"2"]):
-        assert judge(conversation.session.messages, stored).clean
+        assert judge(conversation.session.sent(TOPIC), stored).clean
 
 
 def test_the_proof_covers_what_was_answered_before_it_was_asked_for(conversation: Conversation) -> None:
@@ -101,14 +101,14 @@ def test_an_equal_message_on_a_reused_id_that_is_sent_again_may_be_taken_for_the
     again.acknowledged(1)
     assert again.session.counts.ambiguous == 1
     for stored in ([b"1", b"2"], [b"1", b"2", b"1"]):
-        assert judge(conversation.session.messages, stored).clean
+        assert judge(conversation.session.sent(TOPIC), stored).clean
 
 
 def test_in_a_new_session_nothing_is_a_redelivery(conversation: Conversation) -> None:
     again = connected(conversation.session, present=False)
     again.published(2, True, TOPIC, b"2")
     again.acknowledged(2)
-    assert judge(conversation.session.messages, [b"1", b"2", b"2"]).clean
+    assert judge(conversation.session.sent(TOPIC), [b"1", b"2", b"2"]).clean
 
 
 def test_an_answer_to_nothing_is_noticed() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,35 +12,12 @@ from drivers.serial import SerialConfig, SerialDriver
 from drivers.serial.framing import nmea_checksum
 from drivers.source import SourceState
 from storage.clock import FakeClock
+from storage.units import Duration
 from tests.drivers.running import Running
+from tests.drivers.serial.adapter import Adapter
+from tests.drivers.serial.test_framing import cobs
 
 SETTINGS = SourceSettings(name="flow", driver="serial", stream="plant/flow")
-
-
-class Adapter:
-    """A serial adapter that can be pulled out: a pseudo-terminal under a stable name, another one each time."""
-
-    def __init__(self, name: Path) -> None:
-        self.name = name
-        self._instrument: int | None = None
-
-    def plug_in(self) -> None:
-        self._instrument, ours = os.openpty()
-        tty.setraw(ours)
-        self.name.symlink_to(os.ttyname(ours))
-        os.close(ours)
-
-    def unplug(self) -> None:
-        if self._instrument is not None:
-            os.close(self._instrument)
-            self._instrument = None
-            self.name.unlink()
-
-    def say(self, data: bytes) -> None:
-        assert self._instrument is not None
-        written = 0
-        while written < len(data):
-            written += os.write(self._instrument, data[written : written + 1024])
 
 
 @pytest.fixture
@@ -137,11 +112,11 @@ def test_a_file_that_is_no_port_is_said_to_be(tmp_path: Path) -> None:
     path.write_text("12.7\n", encoding="utf-8")
     running = source(SerialConfig(port=str(path)))
     running.until(lambda: running.source.state is SourceState.BACKOFF, "the refusal")
-    assert f"{path} can't be opened" in str(running.source.status().last_error)
+    assert f"{path} is no serial port" in str(running.source.status().last_error)
 
 
 def test_nmea_keeps_good_sentences_and_counts_bad_ones(adapter: Adapter) -> None:
-    running = opened(adapter, SerialConfig(port=str(adapter.name), framing="nmea"))
+    running = opened(adapter, SerialConfig(port=str(adapter.name), framing="nmea", payload="raw"))
     body = b"GPGLL,5300.97914,N,00259.98174,E,125926,A"
     good = b"$%s*%02X" % (body, nmea_checksum(body))
     adapter.say(b"$GPGLL,53*00\r\n" + good + b"\r\nnoise\r\n" + good + b"\r\n")
@@ -173,3 +148,68 @@ def test_nothing_of_a_long_burst_is_lost(adapter: Adapter) -> None:
 def test_what_cannot_work_is_refused_with_what_to_write(config: SerialConfig, said: str) -> None:
     with pytest.raises(DriverConfigError, match=said):
         SerialDriver(config, SETTINGS, FakeClock())
+
+
+def test_a_half_frame_is_given_up_after_the_silence_that_no_frame_has(adapter: Adapter) -> None:
+    running = opened(adapter, SerialConfig(port=str(adapter.name), frame_timeout=Duration(0.05)))
+    adapter.say(b"12")
+    running.until(lambda: running.counter("bad") == 1, "the half line given up")
+    adapter.say(b"13.5\n")
+    running.until(lambda: len(running.sink.events) == 1, "the next line")
+    assert running.sink.payloads() == [b"13.5"]
+    assert running.counter("bad") == 1
+
+
+def test_a_half_frame_at_an_unplug_is_counted(adapter: Adapter) -> None:
+    running = opened(adapter)
+    adapter.say(b"1\n12")
+    running.until(lambda: len(running.sink.events) == 1, "the first line")
+    adapter.unplug()
+    running.until(lambda: running.source.state is SourceState.BACKOFF, "the loss noticed")
+    assert running.counter("bad") == 1
+
+
+def test_raw_capture_keeps_every_byte_with_the_time_of_the_first_of_a_burst(adapter: Adapter) -> None:
+    config = SerialConfig(port=str(adapter.name), framing="raw", frame_timeout=Duration(0.1))
+    running = opened(adapter, config)
+    every = bytes(range(256)) + b"\xff\xff\x00\xff\x00\x00"
+    before_ns = running.clock.boot_ns()
+    adapter.say(every)
+    running.for_a_while(0.02)
+    between_ns = running.clock.boot_ns()
+    running.until(lambda: len(running.sink.events) == 1, "the burst")
+    (event,) = running.sink.events
+    assert event.payload == every
+    assert event.content_type == "application/octet-stream"
+    assert before_ns <= event.time_ns <= between_ns
+    assert running.counter("breaks") == running.counter("damaged_bytes") == 0
+
+
+def test_a_capture_that_was_not_complete_is_kept_when_the_adapter_is_pulled_out(adapter: Adapter) -> None:
+    running = opened(adapter, SerialConfig(port=str(adapter.name), framing="raw", frame_timeout=Duration(60)))
+    adapter.say(b"abc")
+    running.for_a_while(0.1)
+    assert running.sink.payloads() == []
+    adapter.unplug()
+    running.until(lambda: running.source.state is SourceState.BACKOFF, "the loss noticed")
+    running.until(lambda: running.sink.payloads() == [b"abc"], "what there was")
+
+
+def test_binary_frames_are_read_from_a_terminal_as_they_were_sent(adapter: Adapter) -> None:
+    running = opened(adapter, SerialConfig(port=str(adapter.name), framing="cobs"))
+    packet = bytes(range(256)) * 2
+    adapter.say(cobs(packet) * 3)
+    running.until(lambda: len(running.sink.events) == 3, "three packets")
+    assert set(running.sink.payloads()) == {packet}
+
+
+def test_a_source_says_nothing_about_the_wall_clock(adapter: Adapter) -> None:
+    """The time of a reading is the boot clock's, whatever year it is."""
+    adapter.plug_in()
+    clock = FakeClock(wall_ns=0)
+    config = SerialConfig(port=str(adapter.name))
+    running = Running(lambda settings, clock: SerialDriver(config, settings, clock), SETTINGS, clock=clock)
+    running.until(lambda: running.source.state is SourceState.RUNNING, "the port")
+    adapter.say(b"1\n")
+    running.until(lambda: len(running.sink.events) == 1, "the line")
+    assert running.sink.events[0].time_ns == clock.boot_ns()

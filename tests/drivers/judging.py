@@ -1,17 +1,23 @@
-"""What is stored against what the wire says it must be."""
+"""What is stored against what was sent."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tests.drivers.subscriber_campaign.book import Message
+
+class Sent(NamedTuple):
+    """`owed`: it must be stored. What is not owed may be."""
+
+    payload: bytes
+    owed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One topic of one source. `came`: messages on the wire; `owed`: those that must be stored."""
+    """One topic of one source. `came`: what was sent; `owed`: what of it must be stored."""
 
     came: int
     owed: int
@@ -26,14 +32,9 @@ class Verdict:
         return not self.lost and not self.duplicate and not self.out_of_order
 
 
-def is_owed(message: Message) -> bool:
-    """It must be stored."""
-    return message.acknowledged and not message.optional
-
-
-def judge(messages: Sequence[Message], stored: Sequence[bytes]) -> Verdict:
+def judge(messages: Sequence[Sent], stored: Sequence[bytes]) -> Verdict:
     """`stored` must be `messages` in their order, without some of those that are not owed."""
-    all_of, owed = Counter(m.payload for m in messages), Counter(m.payload for m in messages if is_owed(m))
+    all_of, owed = Counter(m.payload for m in messages), Counter(m.payload for m in messages if m.owed)
     held = Counter(stored)
     missing, surplus = owed - held, held - all_of
     stuck = _first_misfit(messages, stored)
@@ -46,16 +47,16 @@ def judge(messages: Sequence[Message], stored: Sequence[bytes]) -> Verdict:
     )
 
 
-def _first_misfit(messages: Sequence[Message], stored: Sequence[bytes]) -> str | None:
+def _first_misfit(messages: Sequence[Sent], stored: Sequence[bytes]) -> str | None:
     """Where no way is left of laying `stored` over `messages`; None where there is one."""
     places = {0}
-    for message in messages:
+    for number, message in enumerate(messages):
         taken = {place + 1 for place in places if place < len(stored) and stored[place] == message.payload}
-        after = taken if is_owed(message) else taken | places
+        after = taken if message.owed else taken | places
         if not after:
             place = max(places)
             found = stored[place] if place < len(stored) else b"(nothing)"
-            return f"{message.payload!r} (message {message.place}) is owed at place {place}, where {found!r} is"
+            return f"{message.payload!r} (message {number}) is owed at place {place}, where {found!r} is"
         places = after
     if len(stored) in places:
         return None

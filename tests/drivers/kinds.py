@@ -1,0 +1,187 @@
+"""One device of each kind that the registration table names, for the conformance suite.
+
+Whoever adds a driver adds its device here: `test_conformance.py` fails for a name that has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from drivers.contract import Driver, SourceSettings
+from drivers.listener import ListenerConfig, ListenerDriver
+from drivers.mqtt import MqttConfig, MqttDriver
+from drivers.serial import SerialConfig, SerialDriver
+from drivers.synthetic import SyntheticConfig, SyntheticDriver
+from edge.demo.nodes import free_port
+from storage.clock import Clock, FakeClock
+from tests.drivers.serial.adapter import Adapter
+from tests.drivers.subscribing import publish
+from tests.servers.mosquitto import Mosquitto
+
+READINGS = 40
+"""As many as a device says in all, where that has to be known before."""
+
+
+class Device(Protocol):
+    """What a driver reads. It outlives its drivers.
+
+    `settings` are the source's. `comes_and_goes`: it can be unplugged. `expected` is the payload of each reading so far.
+    """
+
+    settings: SourceSettings
+    comes_and_goes: bool
+    expected: list[bytes]
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        """A driver for it, not open yet."""
+
+    def plug_in(self) -> None: ...
+
+    def unplug(self) -> None: ...
+
+    def say(self, count: int) -> None:
+        """Say the next readings, while it is plugged in. Doesn't wait for anybody to hear them."""
+
+    def close(self) -> None: ...
+
+
+class Instrument:
+    """A serial instrument on a pseudo-terminal, under another path each time."""
+
+    settings = SourceSettings(name="flow", driver="serial", stream="plant/flow")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._adapter = Adapter(folder / "usb-instrument")
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return SerialDriver(SerialConfig(port=str(self._adapter.name)), settings, clock)
+
+    def plug_in(self) -> None:
+        self._adapter.plug_in()
+
+    def unplug(self) -> None:
+        self._adapter.unplug()
+
+    def say(self, count: int) -> None:
+        new = numbered("flow", len(self.expected), count)
+        self.expected += new
+        self._adapter.say(b"".join(line + b"\n" for line in new))
+
+    def close(self) -> None:
+        self._adapter.unplug()
+
+
+class Broker:
+    """A mosquitto, and a device that publishes to it at QoS 1."""
+
+    settings = SourceSettings(name="field", driver="mqtt", stream="site/{1}", key="{topic}", node="pump-7")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._broker = Mosquitto(folder, persistence=True)
+        self._broker.start()
+        self._running = True
+        self._config = MqttConfig(broker=self._broker.url, topics=("site/+/telemetry",))
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return MqttDriver(self._config, settings, clock)
+
+    def plug_in(self) -> None:
+        if not self._running:
+            self._broker.start()
+            self._running = True
+
+    def unplug(self) -> None:
+        self._broker.stop()
+        self._running = False
+
+    def say(self, count: int) -> None:
+        new = numbered("field", len(self.expected), count)
+        self.expected += new
+        publish(self._broker, "site/a/telemetry", new)
+
+    def close(self) -> None:
+        self._broker.stop()
+
+
+class Publisher:
+    """A device that connects to the gateway itself, and keeps its session."""
+
+    settings = SourceSettings(name="local", driver="mqtt-listener", stream="devices/a", key="{topic}")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._port = free_port()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="device-1", clean_session=False)
+        self._client.reconnect_delay_set(1, 1)
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return ListenerDriver(ListenerConfig(listen=f"127.0.0.1:{self._port}"), settings, clock)
+
+    def plug_in(self) -> None:
+        self._client.connect_async("127.0.0.1", self._port)
+        self._client.loop_start()
+
+    def unplug(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def say(self, count: int) -> None:
+        new = numbered("local", len(self.expected), count)
+        self.expected += new
+        for payload in new:
+            self._client.publish("devices/a", payload, qos=1)
+
+    def close(self) -> None:
+        self.unplug()
+
+
+class Signal:
+    """A made up signal: it says all of its readings by itself."""
+
+    settings = SourceSettings(name="sine", driver="synthetic", stream="demo/sine")
+    comes_and_goes = False
+
+    def __init__(self, folder: Path) -> None:
+        self._config = SyntheticConfig(signal="walk", rate_per_s=500, count=READINGS, seed=3)
+        self.expected: list[bytes] = []
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return SyntheticDriver(self._config, settings, clock)
+
+    def plug_in(self) -> None: ...
+
+    def unplug(self) -> None: ...
+
+    def say(self, count: int) -> None:
+        whole = SyntheticDriver(replace(self._config, rate_per_s=0), self.settings, FakeClock())
+        whole.open(None)
+        delivery = whole.poll(0)
+        assert delivery is not None
+        self.expected = [
+            payload for append in delivery.appends for frame in append.frames for payload in frame.payloads
+        ]
+
+    def close(self) -> None: ...
+
+
+DEVICES: dict[str, Callable[[Path], Device]] = {
+    "mqtt": Broker,
+    "mqtt-listener": Publisher,
+    "serial": Instrument,
+    "synthetic": Signal,
+}
+
+
+def numbered(name: str, start: int, count: int) -> list[bytes]:
+    return [b"%s %d" % (name.encode(), number) for number in range(start, start + count)]
