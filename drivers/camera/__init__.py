@@ -16,4 +16,11 @@ Headers (`drivers.camera.packet` writes and reads them)
 Times
     `captured_ns` is the boot clock's: when the first frame after a discontinuity arrived, and from there on the camera's
     clock, so that jitter of the network is not in it.
+
+Gates (`drivers.camera.gate`)
+    In the capturing process, behind everything else: what is let through is as the rest says. A time-lapse is JPEG. What a
+    gate holds back is counted as `gated`, not as lost.
+
+Looking at it
+    `drivers.camera.mp4` writes packets into MP4 files as they are, `drivers.camera.picture` decodes one into a JPEG.
 """

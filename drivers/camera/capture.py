@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 from drivers.camera import records
 from drivers.camera.config import Job
 from drivers.camera.continuity import MAX_KEY_GAP_NS, NS, Continuity
+from drivers.camera.gate import make_gate
 from drivers.camera.packet import Packet
 from drivers.camera.parameters import jpeg_size, parameter_sets
 from drivers.camera.records import MAX_PAYLOAD_BYTES
@@ -164,7 +165,8 @@ class Capture:
         self._flush = output.flush
         self._stopped = stopped
         self._continuity = Continuity(job.first)
-        self._told = (0, 0)
+        self._gate = make_gate(job.gate)
+        self._told = (0, 0, 0)
         self._told_ns = 0
         self._too_large = 0
         self._warned = False
@@ -212,15 +214,16 @@ class Capture:
         if len(packet.payload) > MAX_PAYLOAD_BYTES:
             damaged = True
         kept = self._continuity.take(packet, damaged=damaged)
-        if kept is not None:
-            self._write(records.packet_record(kept))
+        for passed in self._gate.feed(kept) if kept is not None else ():
+            self._write(records.packet_record(passed))
         self._tell()
 
     def _tell(self) -> None:
-        counts = (self._continuity.lost, self._continuity.bad)
+        counts = (self._continuity.lost, self._continuity.bad, self._gate.gated)
         now_ns = boot_ns()
-        if counts != self._told or now_ns - self._told_ns > ALIVE_NS:
-            self._write(records.counts_record(counts[0] - self._told[0], counts[1] - self._told[1], 0))
+        if counts[:2] != self._told[:2] or now_ns - self._told_ns > ALIVE_NS:
+            lost, bad, gated = (now - told for now, told in zip(counts, self._told, strict=True))
+            self._write(records.counts_record(lost, bad, gated))
             self._told, self._told_ns = counts, now_ns
         if self._continuity.key_gap_ns > MAX_KEY_GAP_NS and not self._warned:
             self._warned = True

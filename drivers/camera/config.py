@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
+from drivers.camera.gate import GateName, GateSettings, check_gate
 from drivers.contract import DeviceLostError, DriverConfigError, config
 from storage.units import Duration
 
@@ -36,6 +37,27 @@ class CameraConfig:
     """Of a USB camera: mjpeg, h264, yuyv422 … Unless given: mjpeg where it has that. Raw pictures are stored as JPEG."""
     loop: bool = False
     """Begin a file again when it has been played to its end."""
+    gate: GateName = "none"
+    """What is kept. "none": everything. "interval": one key frame every `every`, nothing is decoded. "time-lapse": one JPEG
+    every `every`. "motion": what moves, and what came before and after. What it holds back is counted as gated."""
+    every: Duration = Duration(60)
+    """Of the gates interval and time-lapse: from one picture to the next."""
+    motion_threshold: float = 20.0
+    """Of the gate motion: by how many of 255 levels of brightness a spot must change. What this camera's noise does at night
+    is known to it and comes on top."""
+    motion_area: float = 0.002
+    """Of the gate motion: the share of the picture that must have moved in one piece, 0 to 1."""
+    pre_roll: Duration = Duration(5)
+    """Of the gate motion: kept from before it. Longer than from one key frame to the next, since motion is looked for there;
+    at most 32 MiB."""
+    post_roll: Duration = Duration(10)
+    """Of the gate motion: kept after the last of it."""
+
+    @property
+    def gate_settings(self) -> GateSettings:
+        return GateSettings(
+            self.gate, self.every, self.motion_threshold, self.motion_area, self.pre_roll, self.post_roll
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,7 @@ class Job:
     gathers: bool = False
     paced: bool = False
     loop: bool = False
+    gate: GateSettings = field(default_factory=GateSettings)
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -62,7 +85,7 @@ class Job:
     @staticmethod
     def from_json(raw: bytes) -> Job:
         loaded = json.loads(raw)
-        return Job(**loaded | {"secrets": tuple(loaded["secrets"])})
+        return Job(**loaded | {"secrets": tuple(loaded["secrets"]), "gate": GateSettings(**loaded["gate"])})
 
     def redacted(self, text: str) -> str:
         """`text` without what must not be seen."""
@@ -75,6 +98,10 @@ def check(config: CameraConfig, source: str) -> None:
     """Raises DriverConfigError for what can't work. Never with the address in it: that may hold a password."""
     if not 1 <= config.stall_timeout <= 3600:
         raise DriverConfigError(f"source {source}: stall_timeout = {config.stall_timeout}: use 1s to 1h")
+    try:
+        check_gate(config.gate_settings)
+    except DriverConfigError as error:
+        raise DriverConfigError(f"source {source}: {error}") from error
     if not config.url:
         return
     try:
@@ -110,6 +137,10 @@ def shown(config: CameraConfig) -> str:
 
 def make_job(config: CameraConfig, source: str, first: str) -> Job:
     """What to open. Raises DeviceLostError where password_file can't be read: it may appear yet."""
+    return replace(_job(config, source, first), gate=config.gate_settings)
+
+
+def _job(config: CameraConfig, source: str, first: str) -> Job:
     if not config.url:
         options = {"video_size": config.size, "framerate": str(config.rate or ""), "input_format": config.input_format}
         return Job(config.device, "v4l2", {name: value for name, value in options.items() if value}, first=first)

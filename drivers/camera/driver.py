@@ -43,7 +43,7 @@ class CameraDriver:
         self._played = False
         self._skipping = False
         self._cursor: bytes | None = None
-        self._counters = new_counters()
+        self._counters = {**new_counters(), "gated": 0}
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -104,9 +104,10 @@ class CameraDriver:
         if kind == records.PACKET:
             return self._behind_skip(records.packet_of(body))
         if kind == records.COUNTS:
-            lost, bad, _ = records.counts_of(body)
+            lost, bad, gated = records.counts_of(body)
             self._counters["lost"] += lost
             self._counters["bad"] += bad
+            self._counters["gated"] += gated
         elif kind == records.NOTE:
             _log.warning("source %s: %s", self._settings.name, body.decode(errors="replace"))
         elif kind == records.ERROR:
