@@ -5,6 +5,9 @@ Whoever adds a driver adds its device here: `test_conformance.py` fails for a na
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,9 @@ from typing import Protocol
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from drivers.camera.card import card
+from drivers.camera.config import CameraConfig
+from drivers.camera.driver import CameraDriver
 from drivers.contract import Driver, SourceSettings
 from drivers.file import FileDriver, FollowDriver
 from drivers.file.config import FileConfig
@@ -20,6 +26,8 @@ from drivers.file.following import FollowConfig
 from drivers.listener import ListenerConfig, ListenerDriver
 from drivers.mqtt import MqttConfig, MqttDriver
 from drivers.serial import SerialConfig, SerialDriver
+from drivers.serial.framing.checksums import crc16_modbus
+from drivers.serial.modbus import ModbusConfig, ModbusDriver, Register
 from drivers.synthetic import SyntheticConfig, SyntheticDriver
 from edge.demo.nodes import free_port
 from storage.clock import Clock, FakeClock
@@ -27,9 +35,11 @@ from storage.units import Duration
 from tests.drivers.serial.adapter import Adapter
 from tests.drivers.subscribing import publish
 from tests.servers.mosquitto import Mosquitto
+from tests.servers.pictures import PictureServer
 
 READINGS = 40
 """As many as a device says in all, where that has to be known before."""
+MODBUS_REQUEST_BYTES = 8
 
 
 class Device(Protocol):
@@ -247,9 +257,95 @@ class Program:
     def close(self) -> None: ...
 
 
+class Controller:
+    """A Modbus device with one register, which answers as often as it was told to, with another number each time."""
+
+    settings = SourceSettings(name="plc", driver="modbus", stream="plant/plc")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._adapter = Adapter(folder / "usb-rs485")
+        self._answers: deque[int] = deque()
+        self._thread: threading.Thread | None = None
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        register = Register(name="count", device=1, address=0)
+        config = ModbusConfig(
+            port=str(self._adapter.name),
+            registers=(register,),
+            interval=Duration(0.01),
+            timeout=Duration(0.3),
+            retries=10,
+        )
+        return ModbusDriver(config, settings, clock)
+
+    def plug_in(self) -> None:
+        self._adapter.plug_in()
+        self._thread = threading.Thread(target=self._answer, daemon=True)
+        self._thread.start()
+
+    def unplug(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+        self._adapter.unplug()
+
+    def say(self, count: int) -> None:
+        numbers = range(len(self.expected), len(self.expected) + count)
+        self.expected += [b'{"device":1,"count":%d,"units":{}}' % number for number in numbers]
+        self._answers.extend(numbers)
+
+    def close(self) -> None:
+        self.unplug()
+
+    def _answer(self) -> None:
+        while self._thread is not None:
+            time.sleep(0.005)
+            request = self._adapter.heard()
+            if len(request) == MODBUS_REQUEST_BYTES and self._answers:
+                body = bytes([1, 3, 2]) + self._answers.popleft().to_bytes(2, "big")
+                self._adapter.say(body + crc16_modbus(body).to_bytes(2, "little"))
+
+
+class Cam:
+    """A camera that sends pictures over HTTP to whoever connected last."""
+
+    settings = SourceSettings(name="gate", driver="camera", stream="video/gate")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._port = free_port()
+        self._camera: PictureServer | None = None
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return CameraDriver(CameraConfig(url=f"http://127.0.0.1:{self._port}/"), settings, clock)
+
+    def plug_in(self) -> None:
+        self._camera = PictureServer(self._port)
+
+    def unplug(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+
+    def say(self, count: int) -> None:
+        assert self._camera is not None
+        for number in range(len(self.expected), len(self.expected) + count):
+            picture = card(number, b"gate %d" % number, 10.0)
+            self.expected.append(picture)
+            self._camera.send(picture)
+
+    def close(self) -> None:
+        self.unplug()
+
+
 DEVICES: dict[str, Callable[[Path], Device]] = {
+    "camera": Cam,
     "file": Logger,
     "follow": Program,
+    "modbus": Controller,
     "mqtt": Broker,
     "mqtt-listener": Publisher,
     "serial": Instrument,
