@@ -110,6 +110,8 @@ class RtspCameras(ServerProcess):
 
     def encoded(self, path: str = "cam") -> list[Encoded]:
         """Every frame that this encoder has given, whoever looked."""
+        if not self._encoded.exists():
+            return []
         lines = [line.split() for line in self._encoded.read_text(encoding="ascii").splitlines()]
         frames = [Encoded(int(pts_ns), int(size)) for camera, pts_ns, size in lines if camera == path]
         # The first is given twice: once for the server to see its form.
