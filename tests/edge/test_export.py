@@ -162,14 +162,14 @@ def test_a_picture_is_what_the_camera_saw_at_that_moment(box: Box) -> None:
     shown = moving(40)
     box.film(film(shown, gop=20, b_frames=2))
     events = list(box.client.read("video/gate"))
-    # In decoding order, so the one that is shown then is looked up by its time.
-    wanted = events[27]
-    number = (int(dict(wanted.headers)["video.pts"]) - 123_456) * FPS // 90_000
-    assert box.export("video/gate", "--from", str(wanted.position), "--out", str(box.out("then.jpg")))[0] == 0
-    seen = cv2.imread(str(box.out("then.jpg")), cv2.IMREAD_GRAYSCALE)
-    assert seen is not None
-    apart = [float(cv2.norm(seen, each, cv2.NORM_L1)) for each in shown]
-    assert apart.index(min(apart)) == number
+    # In decoding order: among three in a row is one that is shown before what was decoded ahead of it.
+    for wanted in events[26:29]:
+        number = (int(dict(wanted.headers)["video.pts"]) - 123_456) * FPS // 90_000
+        assert box.export("video/gate", "--from", str(wanted.position), "--out", str(box.out("then.jpg")))[0] == 0
+        seen = cv2.imread(str(box.out("then.jpg")), cv2.IMREAD_GRAYSCALE)
+        assert seen is not None
+        apart = [float(cv2.norm(seen, each, cv2.NORM_L1)) for each in shown]
+        assert apart.index(min(apart)) == number
 
 
 def test_without_a_moment_a_picture_is_the_newest_and_a_thumbnail_is_as_wide_as_it_is_told(box: Box) -> None:
