@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from drivers.camera.mp4 import write_mp4
 from drivers.camera.packet import Packet, to_frame
 from edge.cli.main import main
 from edge.client import Client
+from edge.export.video import Footage
 from edge.http.local import local_application
 from edge.http.server import Server, UnixSite
 from edge.words import moment
-from storage.model import Append, StreamConfig
+from storage.event import Event
+from storage.model import Append, Gap, GapReason, Position, StreamConfig
 from storage.store import SegmentStore
 from tests.drivers.camera.footage import FPS, NS, film, moving
 from tests.drivers.camera.test_mp4 import probed, written
@@ -159,6 +161,43 @@ def test_a_gap_in_the_cameras_time_can_be_left_out(box: Box) -> None:
     box.export("video/gate", "--out", str(box.out("whole.mp4")))
     box.export("video/gate", "--close-gaps", "--out", str(box.out("closed.mp4")))
     assert [times(box.out(name))[-1] // 90_000 for name in ("whole.mp4", "closed.mp4")] == [60, 1]
+
+
+class Torn(Client):
+    """Tells of a gap in front of one event, as where the disk limit or a flipped bit took something."""
+
+    def __init__(self, socket: Path, before: Position) -> None:
+        super().__init__(socket)
+        self._before = before
+
+    def read(
+        self,
+        stream: str,
+        start: str | Position = "head",
+        *,
+        stop: str | Position | None = None,
+        limit: int | None = None,
+        follow: bool = False,
+        on_gap: Callable[[Gap], None] | None = None,
+    ) -> Generator[Event, None, None]:
+        for event in super().read(stream, start, stop=stop, limit=limit, follow=follow):
+            if event.position == self._before and on_gap is not None:
+                on_gap(Gap(stream, event.position, event.position, GapReason.DROPPED, 1, ""))
+            yield event
+
+
+def test_frames_that_build_on_what_is_gone_are_left_out(box: Box) -> None:
+    packets = box.film(film(moving(40), gop=10))
+    gaps: list[Gap] = []
+    client = Torn(box.socket, list(box.client.read("video/gate"))[15].position)
+    list(
+        Footage(client, "video/gate", None, gaps.append).write_mp4(
+            "head", None, box.out("cut.mp4"), close_gaps=False, on_skipped=lambda frames: None
+        )
+    )
+    whole = [packet.pts or 0 for packet in (*packets[:15], *packets[20:])]
+    assert times(box.out("cut.mp4")) == [pts - whole[0] for pts in whole]
+    assert len(gaps) == 1
 
 
 def test_a_picture_is_what_the_camera_saw_at_that_moment(box: Box) -> None:
