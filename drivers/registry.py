@@ -10,8 +10,11 @@ from drivers.contract import DriverClass, UnknownDriverError
 
 DRIVERS = {
     "camera": "drivers.camera.driver:CameraDriver",
+    "file": "drivers.file:FileDriver",
+    "follow": "drivers.file:FollowDriver",
     "mqtt": "drivers.mqtt:MqttDriver",
     "mqtt-listener": "drivers.listener:ListenerDriver",
+    "modbus": "drivers.serial.modbus:ModbusDriver",
     "serial": "drivers.serial:SerialDriver",
     "synthetic": "drivers.synthetic:SyntheticDriver",
 }

@@ -112,6 +112,7 @@ class JpegEncoder:
 
     def __init__(self) -> None:
         self._context: VideoCodecContext | None = None
+        self._encoded = 0
 
     def encode(self, raw: AvPacket[VideoStream]) -> Iterator[bytes]:
         for picture in raw.decode():
@@ -119,7 +120,9 @@ class JpegEncoder:
             if self._context is None or (self._context.width, self._context.height) != (picture.width, picture.height):
                 self._context = _jpeg_context(picture.width, picture.height)
             frame = picture.reformat(format="yuvj422p")
-            frame.pts = None
+            # The encoder wants times that grow; those that count are the packet's.
+            frame.pts, frame.time_base = self._encoded, self._context.time_base
+            self._encoded += 1
             for packet in self._context.encode(frame):
                 yield bytes(packet)
 

@@ -73,12 +73,14 @@ class Line:
             raise self._gone("writing", error) from error
 
     def set_up(self, baud: int, bytesize: int, parity: str) -> None:
-        """Change rate and character while open. Raises DeviceLostError, or ValueError as in opening."""
+        """Change rate and character while open; what was not read yet is dropped. Raises as opening does."""
         try:
             self._serial.apply_settings({"baudrate": baud, "bytesize": bytesize, "parity": PARITIES[parity]})
             self._ask_for_marks()
+            self._serial.reset_input_buffer()
         except (OSError, termios.error, serial.SerialException) as error:
             raise self._gone("being set up", error) from error
+        self._unmarking = Unmarking()
 
     def close(self) -> None:
         try:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import append, bulk, drain, growth, limit, listener, memory, mqtt, video
+from tests.bench import append, bulk, drain, files, growth, limit, listener, memory, mqtt, video
 from tests.bench.figures import Printed
 
 BENCHES: dict[str, Callable[[Path], Iterable[Printed]]] = {
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Printed]]] = {
     "memory": memory.figures,
     "growth": growth.figures,
     "limit": limit.figures,
+    "files": files.figures,
     "video": video.figures,
 }
 

@@ -14,12 +14,16 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from drivers.contract import Driver, SourceSettings
+from drivers.file import FileDriver, FollowDriver
+from drivers.file.config import FileConfig
+from drivers.file.following import FollowConfig
 from drivers.listener import ListenerConfig, ListenerDriver
 from drivers.mqtt import MqttConfig, MqttDriver
 from drivers.serial import SerialConfig, SerialDriver
 from drivers.synthetic import SyntheticConfig, SyntheticDriver
 from edge.demo.nodes import free_port
 from storage.clock import Clock, FakeClock
+from storage.units import Duration
 from tests.drivers.serial.adapter import Adapter
 from tests.drivers.subscribing import publish
 from tests.servers.mosquitto import Mosquitto
@@ -175,7 +179,77 @@ class Signal:
     def close(self) -> None: ...
 
 
+class Logger:
+    """A data logger that puts files into a folder: a disk that is mounted, and not."""
+
+    settings = SourceSettings(name="logger", driver="file", stream="plant/logger")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._disk, self._mount = folder / "disk", folder / "in"
+        self._disk.mkdir()
+        self._files = 0
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        config = FileConfig(directory=self._mount, order="name", min_age=Duration(0), interval=Duration(0.05))
+        return FileDriver(config, settings, clock)
+
+    def plug_in(self) -> None:
+        self._disk.rename(self._mount)
+
+    def unplug(self) -> None:
+        self._mount.rename(self._disk)
+
+    def say(self, count: int) -> None:
+        new = numbered("logger", len(self.expected), count)
+        self.expected += new
+        self._files += 1
+        written = self._mount / f"{self._files:04}.part"
+        written.write_bytes(b"\n".join(new))
+        written.rename(written.with_suffix(".log"))
+
+    def close(self) -> None: ...
+
+
+class Program:
+    """A program that writes a log and rotates it, on a disk that is mounted, and not."""
+
+    settings = SourceSettings(name="program", driver="follow", stream="plant/program")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._disk, self._mount = folder / "disk", folder / "log"
+        self._disk.mkdir()
+        (self._disk / "x.log").touch()
+        self._rotated = 0
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return FollowDriver(FollowConfig(path=self._mount / "x.log", settle=Duration(0.05)), settings, clock)
+
+    def plug_in(self) -> None:
+        self._disk.rename(self._mount)
+
+    def unplug(self) -> None:
+        self._mount.rename(self._disk)
+
+    def say(self, count: int) -> None:
+        new = numbered("program", len(self.expected), count)
+        self.expected += new
+        log = self._mount / "x.log"
+        with log.open("ab") as file:
+            file.write(b"\n".join([*new, b""]))
+        self._rotated += 1
+        log.rename(f"{log}-{self._rotated:04}")
+        log.touch()
+
+    def close(self) -> None: ...
+
+
 DEVICES: dict[str, Callable[[Path], Device]] = {
+    "file": Logger,
+    "follow": Program,
     "mqtt": Broker,
     "mqtt-listener": Publisher,
     "serial": Instrument,
