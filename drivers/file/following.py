@@ -109,6 +109,9 @@ class FollowDriver:
     def poll(self, timeout_s: float) -> Delivery | None:
         """Returns at once: there is nothing to wait on."""
         try:
+            if self._at is None:
+                # Committed at once, with nothing read: what is rotated from here on is owed.
+                return self._delivery(Records((), 0)) if self._begin() else None
             if self._descriptor is None and not self._take_up():
                 return None
             records = self._read_on()
@@ -132,8 +135,7 @@ class FollowDriver:
     def _take_up(self) -> bool:
         """Open the file that reading stopped in, or else the next. False: there is none yet."""
         at = self._at
-        if at is None:
-            return self._begin()
+        assert at is not None
         newest_first = [self._path, *reversed(rotated(self._path, self._pattern))]
         # By its inode first: what was copied lies there twice, and so does what begins alike.
         if self._find(newest_first, lambda descriptor, stat: stat.st_ino == at.inode and at.is_in(descriptor, stat)):
