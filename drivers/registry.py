@@ -13,6 +13,7 @@ DRIVERS = {
     "follow": "drivers.file:FollowDriver",
     "mqtt": "drivers.mqtt:MqttDriver",
     "mqtt-listener": "drivers.listener:ListenerDriver",
+    "replay": "drivers.replay:ReplayDriver",
     "serial": "drivers.serial:SerialDriver",
     "synthetic": "drivers.synthetic:SyntheticDriver",
 }
