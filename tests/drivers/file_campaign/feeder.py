@@ -19,9 +19,9 @@ AGAIN = "again.csv"
 """A name that is used again and again, each time the file before it has gone."""
 LARGE_ROWS = 30_000
 """Of a file that takes several deliveries."""
-MAX_ROTATED = 30
+MAX_ROTATED = 90
 EVERY_S = 0.05
-ROTATED_EVERY_S = 1.2
+ROTATED_EVERY_S = 1.5
 
 
 @dataclass
