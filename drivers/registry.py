@@ -15,6 +15,7 @@ DRIVERS = {
     "mqtt": "drivers.mqtt:MqttDriver",
     "mqtt-listener": "drivers.listener:ListenerDriver",
     "modbus": "drivers.serial.modbus:ModbusDriver",
+    "replay": "drivers.replay:ReplayDriver",
     "serial": "drivers.serial:SerialDriver",
     "synthetic": "drivers.synthetic:SyntheticDriver",
 }

@@ -5,6 +5,7 @@ Whoever adds a driver adds its device here: `test_conformance.py` fails for a na
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ from drivers.file.config import FileConfig
 from drivers.file.following import FollowConfig
 from drivers.listener import ListenerConfig, ListenerDriver
 from drivers.mqtt import MqttConfig, MqttDriver
+from drivers.replay import ReplayConfig, ReplayDriver
 from drivers.serial import SerialConfig, SerialDriver
 from drivers.serial.framing.checksums import crc16_modbus
 from drivers.serial.modbus import ModbusConfig, ModbusDriver, Register
@@ -189,6 +191,32 @@ class Signal:
     def close(self) -> None: ...
 
 
+class Recording:
+    """What was recorded: all of its readings are played as fast as they are taken."""
+
+    settings = SourceSettings(name="recording", driver="replay", stream="demo/recording")
+    comes_and_goes = False
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._path = folder / "recorded.jsonl"
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return ReplayDriver(ReplayConfig(path=self._path, speed=0), settings, clock)
+
+    def plug_in(self) -> None:
+        readings = numbered("recording", 0, READINGS)
+        lines = [json.dumps({"time_ns": n, "payload": reading.decode()}) for n, reading in enumerate(readings)]
+        self._path.write_text("\n".join(lines))
+
+    def unplug(self) -> None: ...
+
+    def say(self, count: int) -> None:
+        self.expected = numbered("recording", 0, READINGS)
+
+    def close(self) -> None: ...
+
+
 class Logger:
     """A data logger that puts files into a folder: a disk that is mounted, and not."""
 
@@ -348,6 +376,7 @@ DEVICES: dict[str, Callable[[Path], Device]] = {
     "modbus": Controller,
     "mqtt": Broker,
     "mqtt-listener": Publisher,
+    "replay": Recording,
     "serial": Instrument,
     "synthetic": Signal,
 }
