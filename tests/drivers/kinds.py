@@ -6,9 +6,6 @@ Whoever adds a driver adds its device here: `test_conformance.py` fails for a na
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,20 +25,18 @@ from drivers.listener import ListenerConfig, ListenerDriver
 from drivers.mqtt import MqttConfig, MqttDriver
 from drivers.replay import ReplayConfig, ReplayDriver
 from drivers.serial import SerialConfig, SerialDriver
-from drivers.serial.framing.checksums import crc16_modbus
-from drivers.serial.modbus import ModbusConfig, ModbusDriver, Register
 from drivers.synthetic import SyntheticConfig, SyntheticDriver
 from edge.demo.nodes import free_port
 from storage.clock import Clock, FakeClock
 from storage.units import Duration
 from tests.drivers.serial.adapter import Adapter
+from tests.drivers.serial.modbus.meter import Meter
 from tests.drivers.subscribing import publish
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.pictures import PictureServer
 
 READINGS = 40
 """As many as a device says in all, where that has to be known before."""
-MODBUS_REQUEST_BYTES = 8
 
 
 class Device(Protocol):
@@ -285,57 +280,6 @@ class Program:
     def close(self) -> None: ...
 
 
-class Controller:
-    """A Modbus device with one register, which answers as often as it was told to, with another number each time."""
-
-    settings = SourceSettings(name="plc", driver="modbus", stream="plant/plc")
-    comes_and_goes = True
-
-    def __init__(self, folder: Path) -> None:
-        self.expected: list[bytes] = []
-        self._adapter = Adapter(folder / "usb-rs485")
-        self._answers: deque[int] = deque()
-        self._thread: threading.Thread | None = None
-
-    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
-        register = Register(name="count", device=1, address=0)
-        config = ModbusConfig(
-            port=str(self._adapter.name),
-            registers=(register,),
-            interval=Duration(0.01),
-            timeout=Duration(0.3),
-            retries=10,
-        )
-        return ModbusDriver(config, settings, clock)
-
-    def plug_in(self) -> None:
-        self._adapter.plug_in()
-        self._thread = threading.Thread(target=self._answer, daemon=True)
-        self._thread.start()
-
-    def unplug(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
-        self._adapter.unplug()
-
-    def say(self, count: int) -> None:
-        numbers = range(len(self.expected), len(self.expected) + count)
-        self.expected += [b'{"device":1,"count":%d,"units":{}}' % number for number in numbers]
-        self._answers.extend(numbers)
-
-    def close(self) -> None:
-        self.unplug()
-
-    def _answer(self) -> None:
-        while self._thread is not None:
-            time.sleep(0.005)
-            request = self._adapter.heard()
-            if len(request) == MODBUS_REQUEST_BYTES and self._answers:
-                body = bytes([1, 3, 2]) + self._answers.popleft().to_bytes(2, "big")
-                self._adapter.say(body + crc16_modbus(body).to_bytes(2, "little"))
-
-
 class Cam:
     """A camera that sends pictures over HTTP to whoever connected last."""
 
@@ -373,7 +317,7 @@ DEVICES: dict[str, Callable[[Path], Device]] = {
     "camera": Cam,
     "file": Logger,
     "follow": Program,
-    "modbus": Controller,
+    "modbus": Meter,
     "mqtt": Broker,
     "mqtt-listener": Publisher,
     "replay": Recording,

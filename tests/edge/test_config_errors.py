@@ -50,6 +50,10 @@ def problems(directory: Path, text: str) -> list[str]:
             NODE + UPSTREAM + 'streams = "plant/*"\n',
             '6: upstream[0].streams: expected a list, found the text "plant/*"; write ["plant/*"]',
         ),
+        (
+            NODE + SOURCE.replace("serial", "modbus") + 'registers = [{ name = "a" }, { name = "b", adress = 3 }]\n',
+            '7: source[0].registers[1].adress: unknown key; did you mean "address"?',
+        ),
         (NODE + '[[source]]\ndriver = "serial"\nstream = "a"\n', "3: source[0].name: missing; a [[source]] needs it"),
         ("[hub]\nlisten = '127.0.0.1:1'\n", 'node: missing; begin with [node] and name = "…", the identity upstream'),
         (
