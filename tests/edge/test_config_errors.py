@@ -61,10 +61,6 @@ def problems(directory: Path, text: str) -> list[str]:
             '5: source[0].driver: no driver is called "seriel"; did you mean "serial"?',
         ),
         (
-            NODE + SOURCE.replace("serial", "replay"),
-            '5: source[0].driver: the text "replay" is not supported by this version',
-        ),
-        (
             NODE + '[[stream]]\nname = "a"\nscaling = { by = "events" }\n',
             "5: stream[0].scaling: scaling by events needs target_per_s above 0, not 0.0",
         ),
