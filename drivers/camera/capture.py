@@ -102,7 +102,7 @@ class Input:
         if codec == "mjpeg":
             self._size = jpeg_size(payload) or self._size
             return
-        sets = parameter_sets(codec, payload)
+        sets = parameter_sets(codec, payload, self._extradata)
         if sets and sets != self._extradata:
             self._size = picture_size(codec, payload) or self._size
             self._extradata = sets
