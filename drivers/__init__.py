@@ -46,6 +46,13 @@ Refusals
     acknowledged, so that it does not come again for ever. A driver whose acknowledgement is a promise to somebody has a
     method `ask_with`, and asks for each stream before it hands something over.
 
+    One that lets go of what it handed over has a method `limit_with`, and hands over nothing that is larger than its
+    stream takes.
+
+Trouble
+    A driver that works, but not with everything (a folder that can't be written to, a file that can't be read), goes on and
+    says so in an attribute `trouble`: it is logged, and shown as the source's last error for as long as it is there.
+
 Streams
     A stream that is missing is made on first use, as its [[stream]] says. A driver class may have a `stream_config`: how
     its streams are kept that have none.

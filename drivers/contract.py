@@ -175,6 +175,23 @@ class AsksTheStore(Protocol):
 
 
 @runtime_checkable
+class AsksForLimits(Protocol):
+    """A driver that has to know how large an event may be, because it lets go of what it has handed over."""
+
+    def limit_with(self, most_bytes: Callable[[str], int]) -> None:
+        """`most_bytes` is the size of the largest event that a stream of that name takes. Called once, before `open`."""
+
+
+@runtime_checkable
+class HasTrouble(Protocol):
+    """A driver that works, but not with everything: it need not be opened again, and a person should know."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What does not work now and what to do, in a sentence; None: nothing. From any thread."""
+
+
+@runtime_checkable
 class Traced(Protocol):
     """A driver with named steps of its own."""
 

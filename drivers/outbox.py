@@ -141,7 +141,7 @@ class Outbox:
 
     def take(self, delivery: Delivery, driver: Driver) -> bool:
         """Gather `delivery`. False, and it is not taken, where the limit is reached."""
-        delivery, refused = within_limits(delivery, self._most_bytes)
+        delivery, refused = within_limits(delivery, self.most_bytes)
         self._refuse(refused)
         size_bytes = delivery.size_bytes + parts_bytes(delivery.parts)
         crowded = self._gathered_bytes + size_bytes > MAX_GATHERED_BYTES
@@ -154,7 +154,7 @@ class Outbox:
         self.waiting_events += delivery.events
         return True
 
-    def _most_bytes(self, stream: str) -> int:
+    def most_bytes(self, stream: str) -> int:
         """The largest event that a stream takes."""
         return MAX_APPEND_BYTES if self._stream_config(stream).kind == BULK else MAX_EVENT_BYTES
 

@@ -27,6 +27,7 @@ from drivers.backoff import Backoff
 from drivers.batch import check_size
 from drivers.contract import (
     MAX_PARTS,
+    AsksForLimits,
     AsksTheStore,
     Delivery,
     DeviceLostError,
@@ -34,6 +35,7 @@ from drivers.contract import (
     DriverConfigError,
     DriverError,
     GoesOnElsewhere,
+    HasTrouble,
     Interruptible,
     KeepsParts,
     Shape,
@@ -121,6 +123,7 @@ class Source:
         self._driver: Driver | None = None
         self._interruptible: Interruptible | None = None
         self._tends: Tends | None = None
+        self._troubled: HasTrouble | None = None
         self._parts: set[str] = set()
         self._shape: Shape | None = None
         self._pushback = ""
@@ -135,6 +138,7 @@ class Source:
         self._past_counters: dict[str, int] = {}
         self._last_error: str | None = None
         self._logged_error: str | None = None
+        self._logged_trouble: str | None = None
         self._last_event_ns: int | None = None
 
     # For any thread
@@ -175,12 +179,16 @@ class Source:
             driver=self.settings.driver,
             state=self.state,
             counters=counters,
-            last_error=self._last_error or self._outbox.last_error,
+            last_error=self._last_error or self._trouble() or self._outbox.last_error,
             last_event_ns=self._last_event_ns,
             retry_in_s=self._retry_in_s() if waits else None,
             waiting_events=self._outbox.waiting_events,
             pushback=self._pushback,
         )
+
+    def _trouble(self) -> str | None:
+        troubled = self._troubled
+        return None if troubled is None else troubled.trouble
 
     # Steps, for the thread that owns the source
 
@@ -238,6 +246,7 @@ class Source:
         except Exception as error:  # noqa: BLE001  (isolation: whatever a driver raises concerns its source alone)
             self._fail(error)
             return self._wait_for_opening_s()
+        self._log_trouble()
         if delivery is None:
             self._quiet_steps += 1
             return 0.0 if driver.waits_in_poll else wait_s
@@ -261,7 +270,12 @@ class Source:
         self._was_there, self._logged_error = True, None
         if delivery.events:
             self._last_event_ns = self._clock.boot_ns()
-        if self._outbox.take(delivery, driver):
+        taken = self._outbox.take(delivery, driver)
+        if not taken:
+            # A large one has no room beside what is gathered and not due yet.
+            self._outbox.flush(everything=True)
+            taken = self._outbox.take(delivery, driver)
+        if taken:
             self._outbox.flush()
         elif driver.shape is Shape.MEMORYLESS:
             self._outbox.lose(delivery)
@@ -269,6 +283,12 @@ class Source:
                 driver.dropped(delivery)
         else:
             self._fail(RuntimeError("more deliveries than may wait for the store; reading again from the last durable"))
+
+    def _log_trouble(self) -> None:
+        trouble = self._trouble()
+        if trouble is not None and trouble != self._logged_trouble:
+            _log.warning("source %s: %s", self.settings.name, trouble)
+        self._logged_trouble = trouble
 
     def _settle(self) -> None:
         """Acknowledge what is durable to the driver that it came from, if that is still the one."""
@@ -300,10 +320,13 @@ class Source:
             self._driver, self._shape, self._pushback = driver, driver.shape, driver.pushback
             self._interruptible = driver if isinstance(driver, Interruptible) else None
             self._tends = driver if isinstance(driver, Tends) else None
+            self._troubled = driver if isinstance(driver, HasTrouble) else None
             if isinstance(driver, Traced):
                 driver.trace_with(self._trace)
             if isinstance(driver, AsksTheStore):
                 driver.ask_with(self._sink.takes)
+            if isinstance(driver, AsksForLimits):
+                driver.limit_with(self._outbox.most_bytes)
             if isinstance(driver, KeepsParts):
                 parts = self._committed_parts()
                 self._parts = set(parts)
@@ -354,7 +377,7 @@ class Source:
 
     def _close_driver(self) -> None:
         driver, self._driver = self._driver, None
-        self._interruptible = self._tends = None
+        self._interruptible = self._tends = self._troubled = None
         if driver is None:
             return
         try:

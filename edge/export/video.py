@@ -67,14 +67,26 @@ class Footage:
         return wanted
 
     def _packets(self, begin: Position, stop: str | None) -> Iterator[Packet]:
+        """Without those behind a gap that build on what is gone: up to the next key frame they would be shown as rubbish."""
         seen: str | None = None
-        for event in self._events(begin, stop, self._on_gap):
+        torn = False
+
+        def tear(gap: Gap) -> None:
+            nonlocal torn
+            torn = True
+            if self._on_gap is not None:
+                self._on_gap(gap)
+
+        for event in self._events(begin, stop, tear):
             if seen is not None and event.routing_key != seen:
                 raise ExportError(
                     f"{self._stream}: it has the video of {seen} and of {event.routing_key}: choose one with --key"
                 )
             seen = event.routing_key
-            yield self._packet(event)
+            packet = self._packet(event)
+            torn = torn and not packet.key_frame
+            if not torn:
+                yield packet
 
     def _packet(self, event: Event) -> Packet:
         try:

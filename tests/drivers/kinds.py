@@ -5,6 +5,7 @@ Whoever adds a driver adds its device here: `test_conformance.py` fails for a na
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +14,26 @@ from typing import Protocol
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from drivers.camera.card import card
+from drivers.camera.config import CameraConfig
+from drivers.camera.driver import CameraDriver
 from drivers.contract import Driver, SourceSettings
+from drivers.file import FileDriver, FollowDriver
+from drivers.file.config import FileConfig
+from drivers.file.following import FollowConfig
 from drivers.listener import ListenerConfig, ListenerDriver
 from drivers.mqtt import MqttConfig, MqttDriver
+from drivers.replay import ReplayConfig, ReplayDriver
 from drivers.serial import SerialConfig, SerialDriver
 from drivers.synthetic import SyntheticConfig, SyntheticDriver
 from edge.demo.nodes import free_port
 from storage.clock import Clock, FakeClock
+from storage.units import Duration
 from tests.drivers.serial.adapter import Adapter
+from tests.drivers.serial.modbus.meter import Meter
 from tests.drivers.subscribing import publish
 from tests.servers.mosquitto import Mosquitto
+from tests.servers.pictures import PictureServer
 
 READINGS = 40
 """As many as a device says in all, where that has to be known before."""
@@ -175,9 +186,141 @@ class Signal:
     def close(self) -> None: ...
 
 
+class Recording:
+    """What was recorded: all of its readings are played as fast as they are taken."""
+
+    settings = SourceSettings(name="recording", driver="replay", stream="demo/recording")
+    comes_and_goes = False
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._path = folder / "recorded.jsonl"
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return ReplayDriver(ReplayConfig(path=self._path, speed=0), settings, clock)
+
+    def plug_in(self) -> None:
+        readings = numbered("recording", 0, READINGS)
+        lines = [json.dumps({"time_ns": n, "payload": reading.decode()}) for n, reading in enumerate(readings)]
+        self._path.write_text("\n".join(lines))
+
+    def unplug(self) -> None: ...
+
+    def say(self, count: int) -> None:
+        self.expected = numbered("recording", 0, READINGS)
+
+    def close(self) -> None: ...
+
+
+class Logger:
+    """A data logger that puts files into a folder: a disk that is mounted, and not."""
+
+    settings = SourceSettings(name="logger", driver="file", stream="plant/logger")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._disk, self._mount = folder / "disk", folder / "in"
+        self._disk.mkdir()
+        self._files = 0
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        config = FileConfig(directory=self._mount, order="name", min_age=Duration(0), interval=Duration(0.05))
+        return FileDriver(config, settings, clock)
+
+    def plug_in(self) -> None:
+        self._disk.rename(self._mount)
+
+    def unplug(self) -> None:
+        self._mount.rename(self._disk)
+
+    def say(self, count: int) -> None:
+        new = numbered("logger", len(self.expected), count)
+        self.expected += new
+        self._files += 1
+        written = self._mount / f"{self._files:04}.part"
+        written.write_bytes(b"\n".join(new))
+        written.rename(written.with_suffix(".log"))
+
+    def close(self) -> None: ...
+
+
+class Program:
+    """A program that writes a log and rotates it, on a disk that is mounted, and not."""
+
+    settings = SourceSettings(name="program", driver="follow", stream="plant/program")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._disk, self._mount = folder / "disk", folder / "log"
+        self._disk.mkdir()
+        (self._disk / "x.log").touch()
+        self._rotated = 0
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return FollowDriver(FollowConfig(path=self._mount / "x.log", settle=Duration(0.05)), settings, clock)
+
+    def plug_in(self) -> None:
+        self._disk.rename(self._mount)
+
+    def unplug(self) -> None:
+        self._mount.rename(self._disk)
+
+    def say(self, count: int) -> None:
+        new = numbered("program", len(self.expected), count)
+        self.expected += new
+        log = self._mount / "x.log"
+        with log.open("ab") as file:
+            file.write(b"\n".join([*new, b""]))
+        self._rotated += 1
+        log.rename(f"{log}-{self._rotated:04}")
+        log.touch()
+
+    def close(self) -> None: ...
+
+
+class Cam:
+    """A camera that sends pictures over HTTP to whoever connected last."""
+
+    settings = SourceSettings(name="gate", driver="camera", stream="video/gate")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._port = free_port()
+        self._camera: PictureServer | None = None
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return CameraDriver(CameraConfig(url=f"http://127.0.0.1:{self._port}/"), settings, clock)
+
+    def plug_in(self) -> None:
+        self._camera = PictureServer(self._port)
+
+    def unplug(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+
+    def say(self, count: int) -> None:
+        assert self._camera is not None
+        for number in range(len(self.expected), len(self.expected) + count):
+            picture = card(number, b"gate %d" % number, 10.0)
+            self.expected.append(picture)
+            self._camera.send(picture)
+
+    def close(self) -> None:
+        self.unplug()
+
+
 DEVICES: dict[str, Callable[[Path], Device]] = {
+    "camera": Cam,
+    "file": Logger,
+    "follow": Program,
+    "modbus": Meter,
     "mqtt": Broker,
     "mqtt-listener": Publisher,
+    "replay": Recording,
     "serial": Instrument,
     "synthetic": Signal,
 }

@@ -26,6 +26,15 @@ LISTENER_STEPS = (
     "listener.acknowledging",
     "listener.acknowledged",
 )
+FILE_STEPS = (
+    "file.read",
+    "file.stored",
+    "file.copied",
+    "file.moved",
+    "file.forgotten",
+    "follow.read",
+    "follow.switched",
+)
 GATEWAY_STEPS = (
     *SOURCE_STEPS,
     *LISTENER_STEPS,
@@ -41,13 +50,14 @@ CAMPAIGN_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GIVING_UP_STEPS, *BULK_STEPS)
 """Steps of a store alone: `tests.campaign` aims at each."""
 NOT_AIMED_AT = ("uplink.hint_skipped",)
 """Steps that only a closed store comes to."""
-ALL_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GATEWAY_STEPS, *HUB_STEPS, *GIVING_UP_STEPS, *BULK_STEPS)
+ALL_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GATEWAY_STEPS, *HUB_STEPS, *GIVING_UP_STEPS, *BULK_STEPS, *FILE_STEPS)
 
 STEPS_OF = {
     "gateway": (*STORE_STEPS, *GATEWAY_STEPS, *OPENING_STEPS),
     "hub": (*STORE_STEPS, *HUB_STEPS, *OPENING_STEPS),
     "subscriber": (*STORE_STEPS, *SOURCE_STEPS, *OPENING_STEPS),
     "listener": (*STORE_STEPS, *SOURCE_STEPS, *LISTENER_STEPS, *OPENING_STEPS),
+    "files": (*STORE_STEPS, *SOURCE_STEPS, *FILE_STEPS, *OPENING_STEPS),
 }
 MOST_VISITS = {
     "gateway": {
@@ -62,6 +72,16 @@ MOST_VISITS = {
     "hub": {"commit": 8, "hub": 8, "store": 1, "generation": 1},
     "subscriber": {"commit": 40, "source": 30, "store": 1, "generation": 1},
     "listener": {"commit": 40, "source": 30, "listener": 30, "store": 1, "generation": 1},
+    "files": {
+        "commit": 40,
+        "source": 30,
+        "file": 15,
+        "file.copied": 4,
+        "follow": 20,
+        "follow.switched": 1,
+        "store": 1,
+        "generation": 1,
+    },
 }
 """The n-th visit that a kill may wait for, by the step or its first word."""
 

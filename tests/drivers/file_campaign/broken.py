@@ -1,0 +1,66 @@
+"""`python -m tests.drivers.file_campaign.broken WHICH ARGUMENTS-OF-THE-NODE`: a gateway with one promise broken.
+
+early         a file is moved away when it was read, and not when it is stored
+forgetful     how far a file was read is not committed
+careless      where a log stands is committed, what was read of the rotated ones is not looked at
+overwriting   what is moved takes the place of what has its name
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from drivers.contract import Delivery
+from drivers.file import FileDriver, following, moving
+from tests.oracle.node import main
+
+
+def move_early() -> None:
+    poll = FileDriver.poll
+
+    def moved_at_once(driver: FileDriver, timeout_s: float) -> Delivery | None:
+        delivery = poll(driver, timeout_s)
+        if delivery is not None:
+            driver.ack(delivery)
+            driver._move()
+        return delivery
+
+    FileDriver.poll = moved_at_once  # type: ignore[method-assign, assignment]
+
+
+def forget_files() -> None:
+    poll = FileDriver.poll
+
+    def without_parts(driver: FileDriver, timeout_s: float) -> Delivery | None:
+        delivery = poll(driver, timeout_s)
+        return None if delivery is None else replace(delivery, parts={})
+
+    FileDriver.poll = without_parts  # type: ignore[method-assign, assignment]
+
+
+def skip_rotated() -> None:
+    following.unread_from = lambda member, marks: None  # type: ignore[attr-defined]
+
+
+def overwrite() -> None:
+    def rename(source: Path, target: Path) -> bool:
+        source.rename(target)
+        return True
+
+    moving._rename = rename
+
+
+BREAKS: dict[str, Callable[[], None]] = {
+    "early": move_early,
+    "forgetful": forget_files,
+    "careless": skip_rotated,
+    "overwriting": overwrite,
+}
+
+
+if __name__ == "__main__":
+    BREAKS[sys.argv.pop(1)]()
+    sys.exit(main())
