@@ -124,6 +124,20 @@ def test_a_camera_that_brings_nothing_is_given_up(tmp_path: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_process_that_hangs_itself_is_killed(tmp_path: Path) -> None:
+    film(tmp_path / "film.mp4")
+    camera = driver(CameraConfig(url=str(tmp_path / "film.mp4"), loop=True, stall_timeout=Duration(1)))
+    with closing(camera):
+        camera.open(None)
+        watched(camera, 1)
+        assert camera._child is not None
+        pid = camera._child.pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(DeviceLostError, match="nothing has come for 1s"):
+            watched(camera, 1_000)
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_camera_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     for config, said in (
         (
