@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,10 +127,11 @@ def test_a_camera_that_brings_nothing_is_given_up(tmp_path: Path) -> None:
 
 def test_a_process_that_hangs_itself_is_killed(tmp_path: Path) -> None:
     film(tmp_path / "film.mp4")
-    camera = driver(CameraConfig(url=str(tmp_path / "film.mp4"), loop=True, stall_timeout=Duration(1)))
+    camera = driver(CameraConfig(url=str(tmp_path / "film.mp4"), loop=True))
     with closing(camera):
         camera.open(None)
         watched(camera, 1)
+        camera._config = replace(camera._config, stall_timeout=Duration(1))
         assert camera._child is not None
         pid = camera._child.pid
         os.kill(pid, signal.SIGSTOP)
