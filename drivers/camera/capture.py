@@ -63,6 +63,7 @@ class Input:
         self._codec = context.codec.canonical_name
         self._size = (context.width, context.height)
         self._extradata = bytes(context.extradata or b"")
+        self._base = self._stream.time_base or Fraction(1, 90_000)
         self.clocked = self._container.format.name not in NO_CLOCK
         self._jpeg = JpegEncoder() if self._codec == "rawvideo" else None
 
@@ -91,7 +92,7 @@ class Input:
             captured_ns=arrived_ns,
             pts=raw.pts if self.clocked else None,
             dts=raw.dts if self.clocked else None,
-            base=raw.time_base or Fraction(1, 90_000),
+            base=self._base,
             size=self._size if key_frame else (0, 0),
             extradata=self._extradata if key_frame else b"",
         )

@@ -16,7 +16,7 @@ from drivers.contract import DeviceLostError, Found
 from storage.clock import Clock
 
 SOURCE = "probe"
-KEY_FRAMES = 3
+KEY_FRAMES = 4
 """Enough to see how far apart they are."""
 WAIT_S = 0.25
 
@@ -79,18 +79,28 @@ def _found(config: CameraConfig, packets: list[Packet], name: str = "") -> Found
 
 
 def _described(packets: list[Packet]) -> str:
+    words = [packets[0].codec, "{}x{}".format(*packets[0].size)]
+    if len(packets) > 2 and packets[0].pts is None and packets[1].pts is not None:
+        packets = packets[1:]  # over RTSP the first comes before the camera has told what its clock stands at
     first, last = packets[0], packets[-1]
-    words = [first.codec, "{}x{}".format(*first.size)]
-    if len(packets) > 1 and last.captured_ns > first.captured_ns:
-        words.append(f"{(len(packets) - 1) * NS / (last.captured_ns - first.captured_ns):.3g} frames/s")
-    keys_ns = [packet.captured_ns for packet in packets if packet.key_frame]
-    if len(keys_ns) == len(packets):
+    length_s = _apart_s(first, last)
+    if length_s > 0:
+        words.append(f"{(len(packets) - 1) / length_s:.3g} frames/s")
+    keys = [packet for packet in packets if packet.key_frame]
+    if len(keys) == len(packets):
         words.append("every frame a key frame")
-    elif len(keys_ns) > 1:
-        words.append(f"a key frame every {(keys_ns[-1] - keys_ns[0]) / (len(keys_ns) - 1) / NS:.2g} s")
+    elif len(keys) > 1:
+        words.append(f"a key frame every {_apart_s(keys[0], keys[-1]) / (len(keys) - 1):.2g} s")
     else:
         words.append("one key frame")
     return ", ".join(words)
+
+
+def _apart_s(first: Packet, last: Packet) -> float:
+    """By the camera's clock, or ours where it has none."""
+    if first.pts is not None and last.pts is not None:
+        return float((last.pts - first.pts) * first.base)
+    return (last.captured_ns - first.captured_ns) / NS
 
 
 def _without_password(url: str) -> str:

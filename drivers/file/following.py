@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -22,7 +22,7 @@ from drivers.contract import (
 )
 from drivers.file.reading import to_frames
 from drivers.file.records import Format, JsonLines, Lines, Records, read_piece
-from drivers.file.rotation import Mark, from_bytes, marked, rotated, still_there, to_bytes, unread_from
+from drivers.file.rotation import Mark, Member, family, from_bytes, mark_of, still_there, to_bytes, unread_from
 from drivers.file.state import fingerprint
 from storage.clock import Clock
 from storage.model import Append
@@ -109,9 +109,7 @@ class FollowDriver:
     def poll(self, timeout_s: float) -> Delivery | None:
         """Returns at once: there is nothing to wait on."""
         try:
-            if self._descriptor is None and not self._take_up():
-                return None
-            records = self._read_on()
+            records = self._choose() if self._descriptor is None else self._read_on()
         except OSError as error:
             raise DeviceLostError(
                 f"source {self._settings.name}: {error.filename or self._path} can't be read ({error.strerror}): give the "
@@ -129,18 +127,39 @@ class FollowDriver:
 
     # Which file
 
-    def _take_up(self) -> bool:
-        """Open the file that reading stopped in, or else the next. False: there is none yet."""
+    def _choose(self) -> Records | None:
+        """None: there is none to read yet. That one is begun is committed at once: what is rotated from then on is owed."""
+        with family(self._path, self._pattern) as members:
+            if members is None:
+                return None
+            found = self._begin(members) if self._at is None else self._take_up(members)
+            return Records((), 0) if found else None
+
+    def _begin(self, members: list[Member]) -> bool:
+        """For the first time. What was rotated before counts as read. False: the log is not there yet."""
+        if not members or members[-1].path != self._path:
+            self.trouble = f"{self._path} is not there yet; it is followed from its beginning as soon as it is"
+            return False
+        *beside, log = members
+        offset = log.stat.st_size if self._config.start == "end" else 0
+        self._take(log, offset)
+        self._skipping = offset > 0 and os.pread(log.descriptor, 1, offset - 1) != b"\n"
+        self._set_marks([mark_of(member, member.stat.st_size) for member in beside])
+        return True
+
+    def _take_up(self, members: list[Member]) -> bool:
+        """The file that reading stopped in, or else the next. False: there is none."""
         at = self._at
-        if at is None:
-            return self._begin()
-        newest_first = [self._path, *reversed(rotated(self._path, self._pattern))]
+        assert at is not None
+        newest_first = members[::-1]
         # By its inode first: what was copied lies there twice, and so does what begins alike.
-        if self._find(newest_first, lambda descriptor, stat: stat.st_ino == at.inode and at.is_in(descriptor, stat)):
+        found = [each for each in newest_first if each.stat.st_ino == at.inode and at.is_in(each.descriptor, each.stat)]
+        if not found and at.offset:
+            found = [each for each in newest_first if each.path != self._path and at.is_in(each.descriptor, each.stat)]
+        if found:
+            self._take(found[0], at.offset)
             return True
-        if at.offset and self._find(newest_first[1:], at.is_in):
-            return True
-        if not self._path.exists():
+        if not members or members[-1].path != self._path:
             self.trouble = f"{self._path} is not there, nor what was read of it: it is waited for"
             return False
         if at.offset:
@@ -150,59 +169,31 @@ class FollowDriver:
                 "keep more rotated files, and the newest not compressed (logrotate: delaycompress)",
                 self._settings.name, at.offset, self._path,
             )  # fmt: skip
-        return self._switch()
+        return self._switch(members)
 
-    def _begin(self) -> bool:
-        """For the first time. What was rotated before counts as read."""
-        if not self._find([self._path], lambda descriptor, stat: True):
-            self.trouble = f"{self._path} is not there yet; it is followed from its beginning as soon as it is"
-            return False
-        assert self._descriptor is not None
-        stat = os.fstat(self._descriptor)
-        offset = stat.st_size if self._config.start == "end" else 0
-        self._skipping = offset > 0 and os.pread(self._descriptor, 1, offset - 1) != b"\n"
-        self._at = Mark(stat.st_ino, offset, fingerprint(self._descriptor, offset))
-        self._set_marks(marked(rotated(self._path, self._pattern)))
-        return True
-
-    def _switch(self) -> bool:
-        """To the first file that is not read, or the beginning of the newest. False: that is not there yet."""
-        beside = rotated(self._path, self._pattern)
-        # Before it is opened, so that the mark of where we stood is not lost when it is not there.
+    def _switch(self, members: list[Member]) -> bool:
+        """To the first file that is not read, or the beginning of the log. False: that is not there yet."""
         marks = [*self._marks, *([self._at] if self._at is not None and self._at.offset else [])]
-        for path, start in [*((path, unread_from(path, marks)) for path in beside), (self._path, 0)]:
-            if start is None or not self._find([path], lambda descriptor, stat: True):
+        beside = [member for member in members if member.path != self._path]
+        for member in members:
+            start = 0 if member.path == self._path else unread_from(member, marks)
+            if start is None:
                 continue
-            assert self._descriptor is not None
-            stat = os.fstat(self._descriptor)
-            self._at = Mark(stat.st_ino, start, fingerprint(self._descriptor, start))
+            self._take(member, start)
             self._skipping = False
             self._set_marks(still_there(beside, marks))
             self._counters["files_done"] += 1
-            self._trace("follow.switched", {"file": str(path), "offset": start})
+            self._trace("follow.switched", {"file": str(member.path), "offset": start})
             return True
         return False
 
-    def _find(self, paths: list[Path], is_it: Callable[[int, os.stat_result], bool]) -> bool:
-        """Open the first of `paths` that it is."""
-        for path in paths:
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            try:
-                found = is_it(descriptor, os.fstat(descriptor))
-            except BaseException:
-                os.close(descriptor)
-                raise
-            if found:
-                self.close()
-                self._descriptor = descriptor
-                self._look = None
-                self.trouble = None
-                return True
-            os.close(descriptor)
-        return False
+    def _take(self, member: Member, offset: int) -> None:
+        """Go on in it from `offset`."""
+        self.close()
+        self._descriptor = os.dup(member.descriptor)
+        self._at = mark_of(member, offset)
+        self._look = None
+        self.trouble = None
 
     def _set_marks(self, marks: list[Mark]) -> None:
         self._marks = marks
@@ -230,11 +221,18 @@ class FollowDriver:
             return records
         if self._is_in_place(stat):
             self._changed_ns = now_ns
-        elif now_ns - self._changed_ns >= self._config.settle * 1e9:
+            return None
+        with family(self._path, self._pattern) as members:
+            if members is None or not (self._has_settled(now_ns) or _is_superseded(stat.st_ino, members, self._path)):
+                return None
             # Nobody ends the last line any more.
             records = self._read(descriptor, final=True)
-            return records if records is not None else self._switched()
-        return None
+            if records is None and self._switch(members):
+                records = Records((), 0)
+            return records
+
+    def _has_settled(self, now_ns: int) -> bool:
+        return now_ns - self._changed_ns >= self._config.settle * 1e9
 
     def _read(self, descriptor: int, *, final: bool) -> Records | None:
         assert self._at is not None
@@ -246,9 +244,6 @@ class FollowDriver:
         self._skipping = piece.skipping
         self._trace("follow.read", {"source": self._settings.name, "events": len(piece.records.payloads)})
         return piece.records
-
-    def _switched(self) -> Records | None:
-        return Records((), 0) if self._switch() else None
 
     def _is_in_place(self, stat: os.stat_result) -> bool:
         try:
@@ -271,3 +266,9 @@ class FollowDriver:
         self._marks_changed = False
         cursor = json.dumps([*self._at, self._skipping]).encode()
         return Delivery([Append(self._settings.stream, frames)] if frames else [], cursor, parts=parts)
+
+
+def _is_superseded(inode: int, members: list[Member], log: Path) -> bool:
+    """Whether another file was rotated away after it, so that nobody writes to it any more."""
+    beside = [member.stat.st_ino for member in members if member.path != log]
+    return inode in beside[:-1]

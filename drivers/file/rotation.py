@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -47,11 +47,45 @@ def from_bytes(raw: bytes) -> list[Mark]:
     return [Mark(*mark) for mark in json.loads(raw)] if raw else []
 
 
-def rotated(path: Path, pattern: str) -> list[Path]:
-    """Files beside `path` that match, the one that was written first first; of more than 100 the newest. Raises OSError.
+class Member(NamedTuple):
+    """A file that is open: the log itself, or one that it was rotated to."""
 
-    logrotate's numbers count back; everything else (dates) counts up.
+    path: Path
+    descriptor: int
+    stat: os.stat_result
+
+
+@contextmanager
+def family(path: Path, pattern: str) -> Iterator[list[Member] | None]:
+    """The log and the files beside it that match, the one that was written first first, the log last, where it is there.
+
+    None: they were renamed meanwhile, so that nobody knows which is which. Raises OSError.
     """
+    members: list[Member] = []
+    try:
+        for name in [*_rotated(path, pattern), path]:
+            # It may be gone: then the second look finds so, too.
+            with suppress(FileNotFoundError):
+                descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                members.append(Member(name, descriptor, os.fstat(descriptor)))
+        yield members if _are_in_place(members, path, pattern) else None
+    finally:
+        for member in members:
+            os.close(member.descriptor)
+
+
+def _are_in_place(members: list[Member], path: Path, pattern: str) -> bool:
+    names = [*_rotated(path, pattern), *([path] if path.exists() else [])]
+    try:
+        return [(member.path, member.stat.st_ino) for member in members] == [
+            (name, name.stat().st_ino) for name in names
+        ]
+    except FileNotFoundError:
+        return False
+
+
+def _rotated(path: Path, pattern: str) -> list[Path]:
+    """logrotate's numbers count back; everything else (dates) counts up. Of more than 100 the newest."""
     with os.scandir(path.parent) as names:
         found = [
             path.parent / name.name
@@ -69,48 +103,19 @@ def _age(path: Path) -> tuple[bool, int, str]:
     return (match is not None, -int(match[1]) if match else 0, path.name)
 
 
-def marked(paths: Iterable[Path]) -> list[Mark]:
-    """A mark for all that is in each: it counts as read."""
-    marks = []
-    for path in paths:
-        with opened(path) as descriptor:
-            if descriptor is not None:
-                stat = os.fstat(descriptor)
-                marks.append(Mark(stat.st_ino, stat.st_size, fingerprint(descriptor, stat.st_size)))
-    return marks
+def mark_of(member: Member, offset: int) -> Mark:
+    """For what is before `offset`."""
+    return Mark(member.stat.st_ino, offset, fingerprint(member.descriptor, offset))
 
 
-def unread_from(path: Path, marks: Iterable[Mark]) -> int | None:
-    """Where reading `path` has to begin; None where all of it is read, or it is gone."""
-    with opened(path) as descriptor:
-        if descriptor is None:
-            return None
-        stat = os.fstat(descriptor)
-        start = max((mark.offset for mark in marks if mark.is_of(descriptor, stat)), default=0)
-        return start if stat.st_size > start else None
+def unread_from(member: Member, marks: Iterable[Mark]) -> int | None:
+    """Where reading has to begin; None where all of it is read."""
+    known = [mark.offset for mark in marks if mark.is_of(member.descriptor, member.stat)]
+    start = max(known, default=0)
+    return start if member.stat.st_size > start else None
 
 
-def still_there(paths: Iterable[Path], marks: Iterable[Mark]) -> list[Mark]:
-    """Those of `marks` that one of `paths` is known by."""
-    kept: set[Mark] = set()
-    of_all = list(marks)
-    for path in paths:
-        with opened(path) as descriptor:
-            if descriptor is not None:
-                stat = os.fstat(descriptor)
-                kept.update(mark for mark in of_all if mark.is_of(descriptor, stat))
-    return [mark for mark in of_all if mark in kept]
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[int | None]:
-    """A descriptor; None where the file is gone. Raises OSError."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def still_there(members: Iterable[Member], marks: Sequence[Mark]) -> list[Mark]:
+    """Those of `marks` that one of the files is known by."""
+    kept = {mark for member in members for mark in marks if mark.is_of(member.descriptor, member.stat)}
+    return [mark for mark in marks if mark in kept]

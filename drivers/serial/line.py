@@ -37,7 +37,7 @@ class Line:
                 write_timeout=0,
                 exclusive=True,
             )
-        except (OSError, serial.SerialException) as error:
+        except (OSError, termios.error, serial.SerialException) as error:
             raise DeviceLostError(_why_not_open(self.path, error)) from error
         try:
             self._ask_for_marks()
@@ -104,7 +104,7 @@ class Line:
 
 def _why_not_open(path: str, error: Exception) -> str:
     """What a person should do about a port that does not open."""
-    number = getattr(error, "errno", None)
+    number = error.args[0] if isinstance(error, termios.error) else getattr(error, "errno", None)
     if number == errno.ENOENT or not Path(path).exists():
         return f"{path} is not there ({plugged_in(by_id())}): plug it in or correct `port`; it is tried again by itself"
     if number == errno.EACCES:

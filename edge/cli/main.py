@@ -14,6 +14,7 @@ from edge.cli import (
     demo,
     export,
     mqtt_password,
+    probe,
     read,
     repair,
     run,
@@ -29,7 +30,23 @@ from edge.errors import ConfigurationError, DaemonUnreachableError, EdgeError
 from storage.errors import StorageError
 from storage.trace import Trace, no_trace
 
-VERBS = (run, demo, status, streams, tail, read, write, export, sources, sync, check, repair, config, mqtt_password)
+VERBS = (
+    run,
+    demo,
+    status,
+    streams,
+    tail,
+    read,
+    write,
+    export,
+    sources,
+    probe,
+    sync,
+    check,
+    repair,
+    config,
+    mqtt_password,
+)
 
 
 def main(argv: Sequence[str] | None = None, *, trace: Trace = no_trace) -> int:

@@ -5,6 +5,7 @@ Whoever adds a driver adds its device here: `test_conformance.py` fails for a na
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +14,26 @@ from typing import Protocol
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from drivers.camera.card import card
+from drivers.camera.config import CameraConfig
+from drivers.camera.driver import CameraDriver
 from drivers.contract import Driver, SourceSettings
 from drivers.file import FileDriver, FollowDriver
 from drivers.file.config import FileConfig
 from drivers.file.following import FollowConfig
 from drivers.listener import ListenerConfig, ListenerDriver
 from drivers.mqtt import MqttConfig, MqttDriver
+from drivers.replay import ReplayConfig, ReplayDriver
 from drivers.serial import SerialConfig, SerialDriver
 from drivers.synthetic import SyntheticConfig, SyntheticDriver
 from edge.demo.nodes import free_port
 from storage.clock import Clock, FakeClock
 from storage.units import Duration
 from tests.drivers.serial.adapter import Adapter
+from tests.drivers.serial.modbus.meter import Meter
 from tests.drivers.subscribing import publish
 from tests.servers.mosquitto import Mosquitto
+from tests.servers.pictures import PictureServer
 
 READINGS = 40
 """As many as a device says in all, where that has to be known before."""
@@ -179,6 +186,32 @@ class Signal:
     def close(self) -> None: ...
 
 
+class Recording:
+    """What was recorded: all of its readings are played as fast as they are taken."""
+
+    settings = SourceSettings(name="recording", driver="replay", stream="demo/recording")
+    comes_and_goes = False
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._path = folder / "recorded.jsonl"
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return ReplayDriver(ReplayConfig(path=self._path, speed=0), settings, clock)
+
+    def plug_in(self) -> None:
+        readings = numbered("recording", 0, READINGS)
+        lines = [json.dumps({"time_ns": n, "payload": reading.decode()}) for n, reading in enumerate(readings)]
+        self._path.write_text("\n".join(lines))
+
+    def unplug(self) -> None: ...
+
+    def say(self, count: int) -> None:
+        self.expected = numbered("recording", 0, READINGS)
+
+    def close(self) -> None: ...
+
+
 class Logger:
     """A data logger that puts files into a folder: a disk that is mounted, and not."""
 
@@ -247,11 +280,47 @@ class Program:
     def close(self) -> None: ...
 
 
+class Cam:
+    """A camera that sends pictures over HTTP to whoever connected last."""
+
+    settings = SourceSettings(name="gate", driver="camera", stream="video/gate")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._port = free_port()
+        self._camera: PictureServer | None = None
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return CameraDriver(CameraConfig(url=f"http://127.0.0.1:{self._port}/"), settings, clock)
+
+    def plug_in(self) -> None:
+        self._camera = PictureServer(self._port)
+
+    def unplug(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+
+    def say(self, count: int) -> None:
+        assert self._camera is not None
+        for number in range(len(self.expected), len(self.expected) + count):
+            picture = card(number, b"gate %d" % number, 10.0)
+            self.expected.append(picture)
+            self._camera.send(picture)
+
+    def close(self) -> None:
+        self.unplug()
+
+
 DEVICES: dict[str, Callable[[Path], Device]] = {
+    "camera": Cam,
     "file": Logger,
     "follow": Program,
+    "modbus": Meter,
     "mqtt": Broker,
     "mqtt-listener": Publisher,
+    "replay": Recording,
     "serial": Instrument,
     "synthetic": Signal,
 }

@@ -75,7 +75,7 @@ MOST_VISITS = {
     "files": {
         "commit": 40,
         "source": 30,
-        "file": 30,
+        "file": 15,
         "file.copied": 4,
         "follow": 20,
         "follow.switched": 1,

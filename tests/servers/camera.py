@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from tests.servers.cache import debian_package
@@ -19,6 +20,8 @@ PACKAGES = (
     "gstreamer1.0-plugins-bad",
     "gstreamer1.0-plugins-ugly",
 )
+SAME_S = 2e-4
+"""A client's clock counts 90,000 a second."""
 SERVER = Path(__file__).with_name("rtsp_server.py")
 
 
@@ -107,9 +110,26 @@ class RtspCameras(ServerProcess):
 
     def encoded(self, path: str = "cam") -> list[Encoded]:
         """Every frame that this encoder has given, whoever looked."""
-        lines = [line.split() for line in self._encoded.read_text(encoding="ascii").splitlines(keepends=False)]
-        return [Encoded(int(pts_ns), int(size)) for camera, pts_ns, size in lines if camera == path]
+        if not self._encoded.exists():
+            return []
+        lines = [line.split() for line in self._encoded.read_text(encoding="ascii").splitlines()]
+        frames = [Encoded(int(pts_ns), int(size)) for camera, pts_ns, size in lines if camera == path]
+        # The first is given twice: once for the server to see its form.
+        return [
+            frame for frame, later in zip_longest(frames, frames[1:]) if later is None or frame.pts_ns != later.pts_ns
+        ]
 
     @property
     def _encoded(self) -> Path:
         return self.folder / "encoded.log"
+
+
+def matching(seen_s: Sequence[float], encoded_s: Sequence[float]) -> int | None:
+    """Where among the encoder's times those of a client begin, whose clock begins elsewhere. None: some are missing."""
+    for begin in range(len(encoded_s) - len(seen_s) + 1):
+        apart_s = encoded_s[begin] - seen_s[0]
+        if all(
+            abs(seen + apart_s - encoded) < SAME_S for seen, encoded in zip(seen_s, encoded_s[begin:], strict=False)
+        ):
+            return begin
+    return None

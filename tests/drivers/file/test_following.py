@@ -12,9 +12,10 @@ import pytest
 
 from drivers.contract import DriverConfigError, SourceSettings
 from drivers.fake import RecordingSink
-from drivers.file import FollowDriver
+from drivers.file import FollowDriver, rotation
 from drivers.file.following import FollowConfig
 from storage.clock import Clock, FakeClock
+from storage.units import Duration
 from tests.drivers.running import Running
 
 SETTINGS = SourceSettings(name="log", driver="follow", stream="plant/log")
@@ -164,6 +165,41 @@ def test_a_last_line_that_nobody_ends_is_taken_when_its_file_is_left(log: Log) -
     log.write()
     log.pass_time()
     log.is_stored()
+
+
+def test_files_that_others_were_rotated_after_are_not_waited_for(tmp_path: Path) -> None:
+    log = Log(tmp_path, FollowConfig(settle=Duration(60)))
+    log.write()
+    log.pass_time()
+    for _ in range(5):
+        log.write()
+        log.rename()
+    log.write()
+    log.pass_time(6)
+    assert len(log.sink.events) == 6, "the last that was rotated may still grow"
+    log.pass_time(60)
+    log.is_stored()
+
+
+def test_nothing_is_chosen_while_names_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(tmp_path)
+    log.write()
+    log.rename()
+    log.write()
+    list_names = rotation._rotated
+    with rotation.family(log.path, "x.log?*") as members:
+        assert members is not None
+        assert [member.path.name for member in members] == ["x.log.1", "x.log"]
+
+    def listed_and_then_renamed(path: Path, pattern: str) -> list[Path]:
+        names = list_names(path, pattern)
+        log.rename()
+        log.write()
+        return names
+
+    monkeypatch.setattr(rotation, "_rotated", listed_and_then_renamed)
+    with rotation.family(log.path, "x.log?*") as members:
+        assert members is None
 
 
 def test_rotation_by_date(log: Log) -> None:

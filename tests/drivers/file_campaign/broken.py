@@ -42,7 +42,7 @@ def forget_files() -> None:
 
 
 def skip_rotated() -> None:
-    following.unread_from = lambda path, marks: None  # type: ignore[attr-defined]
+    following.unread_from = lambda member, marks: None  # type: ignore[attr-defined]
 
 
 def overwrite() -> None:

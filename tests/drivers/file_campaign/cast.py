@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
-from edge.demo.nodes import NodeProcess
+from edge.demo.nodes import NodeError, NodeProcess
 from storage import SegmentStore
 from tests.drivers.file_campaign.feeder import Directory, Feeder, Log
 from tests.drivers.judging import Sent, Verdict, judge
@@ -63,9 +63,16 @@ class Cast:
         self.feeder = Feeder([*self.directories.values()], [*self.logs.values()], Random(random.random()))
 
     def start(self) -> None:
+        """Returns when the logs are followed: what was rotated before that is not owed."""
         self.feeder.start()
         self.node.start()
         self.node.ready(CAME_WITHIN_S)
+        deadline_s = time.monotonic() + CAME_WITHIN_S
+        while not all(source.events for source in self.node.client.status().sources):
+            if time.monotonic() > deadline_s:
+                raise NodeError(f"nothing came of the files: {self.node.log_end()}")
+            time.sleep(0.05)
+        self.feeder.rotates.set()
 
     def close(self) -> None:
         self.feeder.stop()
@@ -96,13 +103,14 @@ class Cast:
         last = self.logs[name].lines[-1:]
         return not last or any(event.payload == last[0].payload for event in self.node.client.read(name, start="10m"))
 
-    def stored(self, stream: str) -> dict[str, list[bytes]]:
-        """Payloads by routing key. The gateway is down."""
-        held: dict[str, list[bytes]] = {}
+    def stored(self) -> dict[str, dict[str, list[bytes]]]:
+        """Payloads by stream and routing key. The gateway is down."""
+        held: dict[str, dict[str, list[bytes]]] = {}
         with SegmentStore.open(self.node.store) as store:
-            if store.has_stream(stream):
+            for stream in (*self.directories, *self.logs):
+                of_stream = held.setdefault(stream, {})
                 for event in store.read(stream, follow=False):
-                    held.setdefault(event.routing_key, []).append(event.payload)
+                    of_stream.setdefault(event.routing_key, []).append(event.payload)
         return held
 
 

@@ -19,9 +19,9 @@ AGAIN = "again.csv"
 """A name that is used again and again, each time the file before it has gone."""
 LARGE_ROWS = 30_000
 """Of a file that takes several deliveries."""
-MAX_ROTATED = 30
+MAX_ROTATED = 90
 EVERY_S = 0.05
-ROTATED_EVERY_S = 1.2
+ROTATED_EVERY_S = 1.5
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Log:
 
 
 class Feeder:
-    """Puts and writes from a thread of its own until it is stopped."""
+    """Puts and writes from a thread of its own until it is stopped. Logs are rotated once `rotates` is set."""
 
     def __init__(self, directories: list[Directory], logs: list[Log], random: Random) -> None:
         self._directories = directories
@@ -90,6 +90,7 @@ class Feeder:
         self._random = random
         self._number = 0
         self._stop = threading.Event()
+        self.rotates = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
         self._kinds: list[Callable[[Directory], None]] = [
             self._csv,
@@ -113,7 +114,7 @@ class Feeder:
             self._thread.join()
 
     def _run(self) -> None:
-        rotate_s = time.monotonic() + ROTATED_EVERY_S
+        rotate_s = 0.0
         try:
             while not self._stop.wait(EVERY_S):
                 for directory in self._directories:
@@ -121,7 +122,7 @@ class Feeder:
                     self._again(directory)
                 for log in self._logs:
                     log.write(self._random.randrange(4))
-                if time.monotonic() > rotate_s:
+                if self.rotates.is_set() and time.monotonic() > rotate_s:
                     rotate_s = time.monotonic() + ROTATED_EVERY_S
                     self._random.choice(self._logs).rotate(self._random.randrange(3))
                     self.counts["rotations"] += 1

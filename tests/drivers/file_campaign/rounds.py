@@ -76,9 +76,10 @@ def _compare(cast: Cast, report: Report) -> None:
     if code != 0:
         report.problems.append(f"the gateway ended with {code} on SIGTERM: {cast.node.log_end()}")
     report.check(cast.node.store, "at the end")
+    held = cast.stored()
     for name, directory in cast.directories.items():
-        report.judged(name, judge_directory(directory, cast.stored(name)))
+        report.judged(name, judge_directory(directory, held[name]))
         report.problems += folder_problems(name, directory)
     for name, log in cast.logs.items():
-        report.judged(name, judge(log.lines, cast.stored(name).get(name, [])))
+        report.judged(name, judge(log.lines, held[name].get(name, [])))
     report.counts.update(cast.feeder.counts)

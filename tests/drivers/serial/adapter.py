@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import select
 import termios
 import tty
 from contextlib import suppress
@@ -30,6 +31,10 @@ class Adapter:
             self._instrument = None
             self.name.unlink()
 
+    @property
+    def plugged_in(self) -> bool:
+        return self._instrument is not None
+
     def speed(self) -> int:
         """The rate that was set at the terminal, as termios has it."""
         assert self._instrument is not None
@@ -47,10 +52,11 @@ class Adapter:
     def heard(self) -> bytes:
         """What was said to the instrument."""
         assert self._instrument is not None
-        os.set_blocking(self._instrument, False)
+        ready, _, _ = select.select([self._instrument], [], [], 0)
         try:
-            return os.read(self._instrument, 4096)
-        except (BlockingIOError, OSError):
+            return os.read(self._instrument, 4096) if ready else b""
+        except OSError:
+            # Nobody has the terminal open.
             return b""
 
     def say(self, data: bytes) -> None:

@@ -1,0 +1,43 @@
+"""The gateway is killed while files come and logs are rotated: each line and file once, and nothing left behind."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.drivers.file_campaign import __name__ as package
+from tests.drivers.file_campaign.rounds import PLACES, run_campaign
+from tests.drivers.lives import aimed, broken_command
+from tests.length import SOAK
+
+SOAK_KILLS = 200
+FEW = ("file.copied", "commit.synced", "follow.switched")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_kills_cost_nothing(tmp_path: Path) -> None:
+    report = run_campaign(SOAK_KILLS, 1, tmp_path) if SOAK else run_campaign(len(FEW), 2, tmp_path, sites=FEW)
+    print(report.text())
+    assert report.ok, report.text()
+    assert not SOAK or not report.never_hit
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("which", "sites", "found"),
+    [
+        ("early", ("file.moved",), "lost [^-]"),
+        ("forgetful", ("file.stored",), "duplicate [^-]"),
+        ("careless", ("follow.switched",), "lost [^-]"),
+    ],
+)
+def test_a_broken_promise_is_noticed(which: str, sites: tuple[str, ...], found: str, tmp_path: Path) -> None:
+    assert set(sites) <= set(aimed(PLACES))
+    report = run_campaign(len(sites), 1, tmp_path, sites=sites, command=partial(broken_command, package, which))
+    assert not report.ok
+    assert any(re.search(found, each) for each in report.found), report.text()
