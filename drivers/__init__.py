@@ -53,6 +53,10 @@ Trouble
     A driver that works, but not with everything (a folder that can't be written to, a file that can't be read), goes on and
     says so in an attribute `trouble`: it is logged, and shown as the source's last error for as long as it is there.
 
+Streams
+    A stream that is missing is made on first use, as its [[stream]] says. A driver class may have a `stream_config`: how
+    its streams are kept that have none.
+
 Steps
     A driver that has steps which a crash test should aim at, or a log should name, has a method `trace_with`.
 
@@ -74,6 +78,9 @@ Counters (`Driver.counters`, all growing, all numbers of events but `bytes`)
 When the store pushes back
     The source has at most 16 submissions waiting for the store. Beyond that a driver is not polled, unless it is
     memoryless: then it is polled on, and what does not fit into 16 MiB is counted as lost. Counted, never silent.
+
+    A memoryless driver whose events build on one another (video) may have a method `dropped`. It is told of each delivery
+    that found no room, and goes on with an event that stands alone (a key frame).
 
     A driver that others are connected to may have a method `tend`. It is called in place of `poll` meanwhile, so that
     they are answered and those that leave are noticed. What it takes in then waits in the driver, within its own limits.

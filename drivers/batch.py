@@ -95,9 +95,11 @@ def _all_within_limits(frames: Sequence[Frame], most_bytes: int) -> bool:
             or 4 * len(frame.routing_key) > MAX_KEY_BYTES
             or len(frame.content_type) > MAX_CONTENT_TYPE_CHARACTERS
             or len(frame.headers) > MAX_HEADERS
-            or any(4 * len(name) > MAX_KEY_BYTES for name, _ in frame.headers)
         ):
             return False
+        for name, _ in frame.headers:
+            if 4 * len(name) > MAX_KEY_BYTES:
+                return False
     return True
 
 

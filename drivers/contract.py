@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import ClassVar, Literal, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 from storage.clock import Clock
-from storage.model import Append
+from storage.model import Append, StreamConfig
 from storage.trace import Trace
 
 MAX_DELIVERY_BYTES = 16 << 20
@@ -149,6 +149,21 @@ class Tends(Protocol):
 
     def tend(self, timeout_s: float) -> None:
         """In place of a poll: do what can't wait, for at most `timeout_s`, and hand nothing over. Raises DeviceLostError."""
+
+
+@runtime_checkable
+class GoesOnElsewhere(Protocol):
+    """A memoryless driver whose events build on one another: after a loss it goes on at one that stands alone."""
+
+    def dropped(self, delivery: Delivery) -> None:
+        """`delivery` found no room and is counted as lost. What is handed over next has to make sense without it."""
+
+
+@runtime_checkable
+class MakesStreams(Protocol):
+    """A driver class that knows how a stream of its events should be kept, where the configuration does not say it."""
+
+    stream_config: ClassVar[StreamConfig]
 
 
 @runtime_checkable

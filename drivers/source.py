@@ -34,6 +34,7 @@ from drivers.contract import (
     Driver,
     DriverConfigError,
     DriverError,
+    GoesOnElsewhere,
     HasTrouble,
     Interruptible,
     KeepsParts,
@@ -278,6 +279,8 @@ class Source:
             self._outbox.flush()
         elif driver.shape is Shape.MEMORYLESS:
             self._outbox.lose(delivery)
+            if isinstance(driver, GoesOnElsewhere):
+                driver.dropped(delivery)
         else:
             self._fail(RuntimeError("more deliveries than may wait for the store; reading again from the last durable"))
 

@@ -7,6 +7,7 @@ Parts
     `edge.snapshot`   what a node is doing, as data
     `edge.screens`    snapshots as a technician sees them
     `edge.client`     a program on the same box: reads, writes and transactions over the local socket
+    `edge.export`     a range of a stream into a file
     `edge.cli`        one file for each verb
 
 A program beside a running daemon uses `edge.Client`; a program that owns the store uses `storage.SegmentStore`.

@@ -159,6 +159,12 @@ class Client:
         number = self.get(f"/v1/writers?{urlencode({'stream': stream, 'writer': writer})}").get("last")
         return number if isinstance(number, int) else None
 
+    def key_frame_before(self, stream: str, time_ns: int) -> Position | None:
+        """Where the last key frame captured at or before `time_ns` (since 1970) stands; None where there is none."""
+        query = urlencode({"stream": stream, "before": time_ns})
+        found = self.get(f"/v1/key-frames?{query}").get("position")
+        return Position.parse(found) if isinstance(found, str) else None
+
     def write(
         self,
         stream: str,

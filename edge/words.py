@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 
 def count(number: int) -> str:
     return f"{number:,}"
@@ -42,3 +44,12 @@ def ago(moment_ns: int | None, now_ns: int) -> str:
         return "never"
     elapsed_s = (now_ns - moment_ns) / 1e9
     return "just now" if elapsed_s < 1 else f"{duration(elapsed_s)} ago"
+
+
+def moment(time_ns: int, timespec: str = "milliseconds") -> str:
+    """ISO 8601 in UTC, to the millisecond; the bare number where a clock lied so far that no calendar has it."""
+    try:
+        when = datetime.fromtimestamp(time_ns / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ns} ns"
+    return when.isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -3,8 +3,9 @@
     gate        lets through                                             decodes
     none        everything                                               nothing
     interval    one key frame every `every`                              nothing
-    time-lapse  one JPEG every `every`                                   key frames, and of a GOP what leads up to a moment
-    motion      whole GOPs: while something moves, and around it         key frames, two a second at most
+    time-lapse  one JPEG every `every`                                   key frames; or what leads up to the moment
+    motion      whole groups of pictures: while something moves,         key frames, two a second at most
+                and around it
 
 What a gate holds back is meant to be missing. The first frame behind it is marked as a discontinuity, `gated`, unless
 it bears another mark already, and counted in `gated`.
@@ -12,7 +13,7 @@ it bears another mark already, and counted in `gated`.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from drivers.camera.packet import Packet
@@ -25,32 +26,16 @@ NS = 1_000_000_000
 GateName = Literal["none", "interval", "time-lapse", "motion"]
 
 
-class GateConfig(Protocol):
-    """What a camera's configuration says of its gate."""
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """What a camera's configuration says of its gate: `drivers.camera.config.CameraConfig` says what each means."""
 
-    @property
-    def gate(self) -> GateName:
-        """Which."""
-
-    @property
-    def every(self) -> float:
-        """Seconds between two frames of `interval` and `time-lapse`."""
-
-    @property
-    def motion_threshold(self) -> float:
-        """By how many levels of brightness (of 256) a spot must change to have moved."""
-
-    @property
-    def motion_area(self) -> float:
-        """The share of the picture, 0 to 1, that must have moved in one piece."""
-
-    @property
-    def pre_roll(self) -> float:
-        """Seconds kept from before motion; what is kept begins at a key frame."""
-
-    @property
-    def post_roll(self) -> float:
-        """Seconds kept after the last motion."""
+    gate: GateName = "none"
+    every: float = 60.0
+    motion_threshold: float = 20.0
+    motion_area: float = 0.002
+    pre_roll: float = 5.0
+    post_roll: float = 10.0
 
 
 class Gate(Protocol):
@@ -110,20 +95,33 @@ def marked(packet: Packet) -> Packet:
     return packet if packet.discontinuity else replace(packet, discontinuity=GATED)
 
 
-def make_gate(config: GateConfig) -> Gate:
-    """The gate that `config` asks for. Loads OpenCV and PyAV only for one that looks. Raises DriverConfigError."""
-    _check(config)
-    if config.gate == "interval":
-        return IntervalGate(config.every)
+def make_gate(settings: GateSettings) -> Gate:
+    """The gate that is asked for. OpenCV and PyAV are loaded for one that looks, and for no other."""
+    if settings.gate == "interval":
+        return IntervalGate(settings.every)
+    if settings.gate == "time-lapse":
+        from drivers.camera.time_lapse import TimeLapseGate  # noqa: PLC0415
+
+        return TimeLapseGate(settings.every)
+    if settings.gate == "motion":
+        from drivers.camera.motion import MotionDetector, MotionGate  # noqa: PLC0415
+
+        detector = MotionDetector(settings.motion_threshold, settings.motion_area)
+        return MotionGate(detector, settings.pre_roll, settings.post_roll)
     return OpenGate()
 
 
-def _check(config: GateConfig) -> None:
-    if config.gate in ("interval", "time-lapse") and config.every <= 0:
-        raise DriverConfigError(f'every = {config.every:g}: gate = "{config.gate}" needs a time above 0, such as "10s"')
-    if config.gate != "motion":
+def check_gate(settings: GateSettings) -> None:
+    """Raises DriverConfigError for what can't work."""
+    if settings.gate in ("interval", "time-lapse") and settings.every <= 0:
+        raise DriverConfigError(
+            f'every = {settings.every:g}: gate = "{settings.gate}" needs a time above 0, such as "10s"'
+        )
+    if settings.gate != "motion":
         return
-    if not 0 < config.motion_area <= 1:
-        raise DriverConfigError(f"motion_area = {config.motion_area:g}: a share of the picture, above 0 and at most 1")
-    if not 0 < config.motion_threshold < 256:
-        raise DriverConfigError(f"motion_threshold = {config.motion_threshold:g}: levels of brightness, 1 to 255")
+    if not 0 < settings.motion_area <= 1:
+        raise DriverConfigError(
+            f"motion_area = {settings.motion_area:g}: a share of the picture, above 0 and at most 1"
+        )
+    if not 0 < settings.motion_threshold < 256:
+        raise DriverConfigError(f"motion_threshold = {settings.motion_threshold:g}: levels of brightness, 1 to 255")

@@ -26,7 +26,7 @@ import av
 
 from drivers.camera.packet import Packet
 from drivers.camera.template import template_of
-from drivers.camera.timing import Placing, with_decoding_times
+from drivers.camera.timing import Placing, file_base, with_decoding_times
 
 MAX_FRAMES = 1_000_000
 MAX_FILES = 1000
@@ -103,7 +103,8 @@ class _File:
         self._first = first
         self._last_ns = first.captured_ns
         self._frames = 0
-        self._placing = Placing(first.base, close_gaps=close_gaps)
+        self._base = file_base(first)
+        self._placing = Placing(self._base, close_gaps=close_gaps)
         self._beside = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._out = self._beside.open("wb")
         try:
@@ -111,7 +112,7 @@ class _File:
             self._container.metadata["creation_time"] = _moment(first.captured_ns)
             with template_of(first) as template:
                 self._stream = self._container.add_stream_from_template(template, opaque=True)
-            self._stream.time_base = first.base
+            self._stream.time_base = self._base
         except (av.FFmpegError, ValueError) as error:
             self.give_up()
             raise VideoError(f"{path}: video of the codec {first.codec} can't be put into an MP4: {error}") from error
@@ -133,7 +134,7 @@ class _File:
         pts, dts = self._placing.place(packet)
         muxed = av.Packet(packet.payload)
         muxed.stream = self._stream
-        muxed.time_base = self._first.base
+        muxed.time_base = self._base
         muxed.pts, muxed.dts, muxed.duration = pts, dts, self._placing.step
         muxed.is_keyframe = packet.key_frame
         with self._named(f"frame {self._frames + 1}"):
@@ -182,7 +183,7 @@ def _change(old: Packet, new: Packet) -> str:
         return f"the picture's size changed from {_size(old)} to {_size(new)}"
     if new.extradata != old.extradata:
         return "the codec's parameters changed"
-    return "the unit of the camera's clock changed" if new.base != old.base else ""
+    return "the unit of the camera's clock changed" if file_base(new) != file_base(old) else ""
 
 
 def _size(packet: Packet) -> str:

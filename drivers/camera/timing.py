@@ -18,6 +18,7 @@ AGREE_S = 1.0
 """Camera and gateway agree on how long a gap was where they differ by no more: arrival has jitter."""
 USUAL_STEP_S = 0.04
 """Between two frames, until a camera has shown how long it is."""
+_BY_ARRIVAL = Fraction(1, 90_000)
 _NS = 1_000_000_000
 
 
@@ -58,6 +59,15 @@ def _pieces(packets: Iterable[Packet]) -> Iterator[list[Packet]]:
         yield piece
 
 
+def file_base(first: Packet) -> Fraction:
+    """The unit of time in a file that begins with `first`: the camera's where it has a clock."""
+    return first.base if has_clock(first) else _BY_ARRIVAL
+
+
+def has_clock(packet: Packet) -> bool:
+    return packet.pts is not None or packet.dts is not None
+
+
 class Placing:
     """Places the frames of one file on its time line, in units of `base`.
 
@@ -70,6 +80,7 @@ class Placing:
         self._close_gaps = close_gaps
         self._shift = 0
         self._before: tuple[int, int, int] | None = None
+        self._clocked = False
         self.step = max(1, round(USUAL_STEP_S / base))
         """Between the newest two frames, in units of `base`."""
 
@@ -83,6 +94,7 @@ class Placing:
     def place(self, packet: Packet) -> tuple[int, int]:
         """Presentation and decoding time of `packet` in the file. Its `base` is that of the file."""
         pts, dts = self._ticks(packet)
+        self._clocked = self._clocked or has_clock(packet)
         self._shift = self._shift_for(packet, dts) if self._before is not None else -pts
         when = dts + self._shift
         if self._before is not None:
@@ -96,6 +108,9 @@ class Placing:
         """The camera's `pts` and `dts`, by whichever clock there is where it gave none."""
         if packet.dts is not None:
             return (packet.dts if packet.pts is None else packet.pts), packet.dts
+        if self._clocked and self._before is not None:
+            # One frame without a time among others.
+            return (self._before[0] + self.step,) * 2
         by_arrival = round(Fraction(packet.captured_ns, _NS) / self._base)
         return by_arrival, by_arrival
 

@@ -19,7 +19,7 @@ from drivers.listener.packets import V5, Connect, Reason, Will
 from drivers.listener.peer import Peer
 from drivers.listener.properties import Property
 from drivers.listener.protocol import Connection, End, Limits
-from drivers.listener.run import Items, Run
+from drivers.listener.run import EVENT_BYTES, Items, Run
 from drivers.listener.sessions import Sessions
 from drivers.listener.sockets import Sockets, listening_socket
 from drivers.template import Router
@@ -282,7 +282,7 @@ class ListenerDriver:
         connection = peer.connection
         if sockets.peers.get(peer.fd) is not peer:
             return
-        if connection.has_output:
+        if connection.output:
             peer.write(self._now_s())
         self._undecided.pop(peer, None)
         client = self._clients.pop(peer, None)
@@ -310,7 +310,8 @@ class ListenerDriver:
     def _will_run(self, will: Will) -> Run:
         label = self._labels.make(will.topic, will.properties)
         label = replace(label, headers=(*label.headers, WILL), retained_headers=(*label.retained_headers, WILL))
-        return Run(label, 0, False, will.retain, [will.payload], [], label.refusal)
+        size_bytes = len(will.payload) + EVENT_BYTES
+        return Run(label, 0, False, will.retain, [will.payload], [], size_bytes, label.refusal)
 
     def _count(self, ended: End, who: str) -> None:
         self._counters[_COUNTED.get(ended.code, "malformed")] += 1
@@ -327,7 +328,7 @@ class ListenerDriver:
                 client.peer.connection.acknowledge(items)
                 self._to_write[client] = None
                 if client.session is not None:
-                    client.session.answered(max((item.upto for item in items if isinstance(item, Run)), default=0))
+                    client.session.answered(max([item.upto for item in items]))
         for client, present in answers.accepts:
             if self._clients.get(client.peer) is client:
                 client.peer.connection.accept(client.allows, session_present=present, **client.said)
@@ -341,12 +342,16 @@ class ListenerDriver:
         while self._to_write:
             to_write, self._to_write = self._to_write, {}
             self._trace("listener.acknowledging", {"source": self._settings.name, "clients": len(to_write)})
+            now_s = self._now_s()
             for client in to_write:
                 peer = client.peer
                 if self._clients.get(peer) is client:
-                    peer.connection.resume()
-                    sockets.write(peer)
-                    self._look(peer)
+                    connection = peer.connection
+                    if connection.rest:
+                        connection.resume()
+                    sockets.write(peer, now_s)
+                    if connection.received or connection.ended or peer.lost:
+                        self._look(peer)
             self._trace("listener.acknowledged", {"source": self._settings.name, "clients": len(to_write)})
 
     def _opened(self) -> tuple[Sockets, Intake]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, MutableMapping
 from drivers.contract import MAX_DELIVERY_BYTES, MAX_DELIVERY_EVENTS, Delivery
 from drivers.listener.client import Client
 from drivers.listener.packets import V5, Reason
-from drivers.listener.protocol import size_bytes
 from drivers.listener.run import Items, Run
 from drivers.listener.session import SessionError
 from drivers.listener.sessions import CLIENTS_PER_LOOK, Sessions
@@ -68,7 +67,7 @@ class Intake:
 
     def take(self, client: Client, items: Items) -> None:
         """It has sent something for the store."""
-        taken_bytes = sum(size_bytes(item) for item in items if isinstance(item, Run))
+        taken_bytes = items[0].size_bytes if len(items) == 1 else sum([item.size_bytes for item in items])
         self._received.append((client, items, taken_bytes))
         self.waiting_bytes += taken_bytes
 
@@ -146,9 +145,12 @@ class Intake:
         if run.refusal:
             self._counters["refused"] += len(payloads)
             return 0
-        if run.qos and client.session is not None:
+        session = client.session
+        if session is not None and run.qos == 1 and not run.dup:
+            run.upto = session.received_new(run)
+        elif session is not None and run.qos:
             try:
-                taken = client.session.received(run)
+                taken = session.received(run)
             except SessionError as error:
                 run.answered = ()
                 self._refuse_client(client, Reason.QUOTA_EXCEEDED, str(error))
@@ -161,7 +163,7 @@ class Intake:
                 if not payloads:
                     return 0
         label = run.label
-        self._counters["bytes"] += sum(map(len, payloads))
+        self._counters["bytes"] += len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
         frame = Frame(
             payloads,
             label.key,

@@ -57,8 +57,9 @@ class Peer:
     def may_be_read(self) -> bool:
         """Whether there is room for more of what it sends."""
         connection = self.connection
-        waits = connection.connect is not None and not connection.accepted
-        return not (waits or connection.full or connection.ended or len(self.unwritten) > MAX_OUTPUT_BYTES)
+        if connection.full or connection.ended is not None or len(self.unwritten) > MAX_OUTPUT_BYTES:
+            return False
+        return connection.accepted or connection.connect is None
 
     def shake_hands(self) -> None:
         """Go on with the TLS handshake."""
@@ -93,7 +94,9 @@ class Peer:
 
     def write(self, now_s: float) -> None:
         """Write what is to be written, as far as the socket takes it."""
-        output = self.unwritten + self.connection.take_output()
+        output = self.connection.take_output()
+        if self.unwritten:
+            output = self.unwritten + output
         if not output or self.lost:
             return
         try:

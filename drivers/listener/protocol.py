@@ -36,13 +36,11 @@ from drivers.listener.packets import (
 from drivers.listener.properties import Value
 from drivers.listener.publishing import Allows, PublishReader
 from drivers.listener.reading import MalformedPacketError
-from drivers.listener.run import Items, Release, Run
+from drivers.listener.run import Items, Release
 
 MAX_FIXED_HEADER_BYTES = 5
 MAX_CONNECT_BYTES = 320 << 10
 """Its five fields are at most 64 KiB each. Who is not let in yet sends nothing larger."""
-EVENT_BYTES = 64
-"""What an event waiting in memory takes beside its payload, roughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +73,13 @@ class Connection:
         "_labels",
         "_limits",
         "_missing",
-        "_output",
         "_publishes",
-        "_rest",
         "connect",
         "ended",
         "keep_alive_s",
+        "output",
         "received",
+        "rest",
         "subscribes_refused",
         "unanswered",
         "version",
@@ -94,9 +92,9 @@ class Connection:
         self._labels = labels
         self._publishes: PublishReader | None = None
         self._answered = False
-        self._rest: list[bytes] = []
+        self.rest: list[bytes] = []
         self._missing = 0
-        self._output: list[bytes] = []
+        self.output: list[bytes] = []
         self.version = V311
         self.keep_alive_s = 0
         """Silence of one and a half times as long means that the client is gone (MQTT 5, 3.1.2.10); 0: of any length does not."""
@@ -130,7 +128,7 @@ class Connection:
     @property
     def held_bytes(self) -> int:
         """Bytes of packets that are not complete, or not read yet."""
-        return sum(map(len, self._rest))
+        return sum(map(len, self.rest))
 
     def accept(self, allows: Allows, *, session_present: bool, **said: Value) -> None:
         """Let the client in. `said`: properties for the CONNACK under MQTT 5. Goes on with what came behind its CONNECT."""
@@ -151,14 +149,14 @@ class Connection:
                 "subscription_identifiers": 0,
                 "shared_subscriptions": 0,
             }
-        self._output.append(connack(self.version, Reason.SUCCESS, session_present=session_present, **said))
+        self.output.append(connack(self.version, Reason.SUCCESS, session_present=session_present, **said))
         self._publishes = PublishReader(self._labels, self.version, allows, limits.max_topic_aliases)
         self.resume()
 
     def refuse(self, reason: Reason, what: str) -> None:
         """Do not let the client in."""
         self._answered = True
-        self._output.append(connack(self.version, reason))
+        self.output.append(connack(self.version, reason))
         self.ended = End(reason, what)
 
     def acknowledge(self, items: Items) -> None:
@@ -167,38 +165,34 @@ class Connection:
             if isinstance(item, Release):
                 self._complete(item)
                 continue
-            self.waiting_bytes -= size_bytes(item)
+            self.waiting_bytes -= item.size_bytes
             if item.qos:
                 self.unanswered -= len(item.packet_ids)
                 kind = Kind.PUBACK if item.qos == 1 else Kind.PUBREC
-                self._output.append(answers(kind, item.answered, item.refusal))
+                self.output.append(answers(kind, item.answered, item.refusal))
 
     def _complete(self, release: Release) -> None:
         """PUBCOMP, which says under MQTT 5 where there was nothing to release."""
         if self.version != V5 or not release.unknown:
-            self._output.append(answers(Kind.PUBCOMP, release.packet_ids))
+            self.output.append(answers(Kind.PUBCOMP, release.packet_ids))
             return
         for packet_id in release.packet_ids:
             reason = Reason.PACKET_ID_NOT_FOUND if packet_id in release.unknown else Reason.SUCCESS
-            self._output.append(answers(Kind.PUBCOMP, [packet_id], reason))
+            self.output.append(answers(Kind.PUBCOMP, [packet_id], reason))
 
     def end(self, code: int, what: str) -> None:
         """End it, for a reason of ours."""
         if self.ended is None:
             self.ended = End(code, what)
             if self._publishes is not None and code:
-                self._output.append(disconnect(self.version, code))
+                self.output.append(disconnect(self.version, code))
             elif not self._answered and self.connect is None and code == Reason.UNSUPPORTED_VERSION:
-                self._output.append(connack(self.version, Reason.UNSUPPORTED_VERSION))
+                self.output.append(connack(self.version, Reason.UNSUPPORTED_VERSION))
 
     def take_output(self) -> bytes:
         """What is to be written now."""
-        output, self._output = self._output, []
+        output, self.output = self.output, []
         return b"".join(output) if len(output) != 1 else output[0]
-
-    @property
-    def has_output(self) -> bool:
-        return bool(self._output)
 
     # Bytes
 
@@ -206,18 +200,26 @@ class Connection:
         """Take what came in. Does nothing once the connection is over."""
         if self.ended is not None:
             return
-        if self._rest:
-            self._rest.append(data)
+        if self._publishes is not None and not self.rest and self.unanswered < self._limits.max_inflight:
+            # One message like the last is nearly all that most clients ever send.
+            run = self._publishes.read_one(data)
+            if run is not None:
+                self.unanswered += 1
+                self.waiting_bytes += run.size_bytes
+                self.received.append(run)
+                return
+        if self.rest:
+            self.rest.append(data)
             self._missing -= len(data)
             if self._missing > 0:
                 return
-            data = b"".join(self._rest)
-            self._rest = []
+            data = b"".join(self.rest)
+            self.rest = []
         self._parse(data)
 
     def resume(self) -> None:
         """Go on with what was received and not looked at, because the connection was full or not accepted."""
-        if self._rest and self._missing <= 0:
+        if self.rest and self._missing <= 0:
             self.receive(b"")
 
     def _parse(self, data: bytes) -> None:
@@ -228,7 +230,7 @@ class Connection:
             self.end(error.code, str(error))
             return
         if at < len(data) and self.ended is None:
-            self._rest = [data[at:]]
+            self.rest = [data[at:]]
 
     def _read(self, data: bytes) -> int:
         """Read packet after packet. Returns where the first begins that is not read; `_missing` says what it lacks."""
@@ -270,7 +272,7 @@ class Connection:
             # MQTT 3.1.1 has no answer but "it is safe", and it is not (3.3.5).
             raise MalformedPacketError(run.refusal, f"it may not publish on {run.label.topic[:60]!r}")
         self.unanswered += len(run.packet_ids)
-        self.waiting_bytes += size_bytes(run)
+        self.waiting_bytes += run.size_bytes
         self.received.append(run)
         return stop
 
@@ -289,16 +291,16 @@ class Connection:
         if kind == Kind.PINGREQ:
             if body:
                 raise MalformedPacketError(Reason.MALFORMED_PACKET, "a PINGREQ with a body")
-            self._output.append(PINGRESP)
+            self.output.append(PINGRESP)
         elif kind == Kind.PUBREL:
             self._release(read_pubrel(body, version))
         elif kind == Kind.SUBSCRIBE:
             asked = read_subscribe(body, version)
             self.subscribes_refused += 1
-            self._output.append(suback(version, asked.packet_id, asked.filters))
+            self.output.append(suback(version, asked.packet_id, asked.filters))
         elif kind == Kind.UNSUBSCRIBE:
             asked = read_unsubscribe(body, version)
-            self._output.append(unsuback(version, asked.packet_id, asked.filters))
+            self.output.append(unsuback(version, asked.packet_id, asked.filters))
         elif kind == Kind.DISCONNECT:
             self._leave(body)
         elif kind == Kind.CONNECT:
@@ -336,11 +338,6 @@ class Connection:
         if not said.with_will:
             self.will = None
         self.ended = End(Reason.SUCCESS, "disconnected")
-
-
-def size_bytes(run: Run) -> int:
-    """What a run takes in memory, roughly."""
-    return sum(map(len, run.payloads)) + EVENT_BYTES * len(run.payloads)
 
 
 def _long_length(data: bytes, at: int, end: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from drivers.listener.labels import Labels
 from drivers.listener.packets import V5, Reason
 from drivers.listener.properties import OF_PUBLISH, Property, read_properties
 from drivers.listener.reading import Cursor, MalformedPacketError
-from drivers.listener.run import Label, Run
+from drivers.listener.run import EVENT_BYTES, Label, Run
 
 Allows = Callable[[str], bool]
 """Whether the client may publish on a topic."""
@@ -24,10 +24,12 @@ class PublishReader:
         "_aliases",
         "_allows",
         "_begin",
+        "_id_at",
         "_label",
         "_labels",
         "_most_aliases",
         "_properties",
+        "_refusal",
         "_size",
         "_version",
     )
@@ -42,6 +44,24 @@ class PublishReader:
         self._properties = b""
         self._size = 0
         self._label: Label | None = None
+        self._refusal = 0
+        self._id_at = 0
+
+    def read_one(self, data: bytes) -> Run | None:
+        """The PUBLISH above QoS 0 that `data` is, whole and alone, where it is like the last one and may be stored. None: `read`
+        has to look at it."""
+        if len(data) != self._size or self._refusal or not data.startswith(self._begin):
+            return None
+        first, id_at, properties = data[0], self._id_at, self._properties
+        packet_id = data[id_at] << 8 | data[id_at + 1]
+        if not first & 0x06 or not packet_id or (properties and not data.startswith(properties, id_at + 2)):
+            return None
+        payload = data[id_at + 2 + len(properties) :]
+        size_bytes = len(payload) + EVENT_BYTES
+        assert self._label is not None
+        return Run(
+            self._label, first >> 1 & 3, bool(first & 0x08), bool(first & 0x01), [payload], [packet_id], size_bytes
+        )
 
     def read(self, data: bytes, at: int, body: int, stop: int, most: int) -> tuple[Run, int]:
         """The PUBLISH at `at`, whole in `data`, and those alike that follow it: at most `most`, and where they end.
@@ -89,8 +109,9 @@ class PublishReader:
                 at = stop
                 if at + size > end or not data.startswith(begin, at):
                     break
-        refusal = label.refusal or (0 if self._allows(label.topic) else Reason.NOT_AUTHORIZED)
-        return Run(label, qos, bool(first & 0x08), bool(first & 0x01), payloads, packet_ids, refusal), at
+        size_bytes = sum(map(len, payloads)) + EVENT_BYTES * len(payloads)
+        dup, retain = bool(first & 0x08), bool(first & 0x01)
+        return Run(label, qos, dup, retain, payloads, packet_ids, size_bytes, self._refusal), at
 
     def _look(self, data: bytes, at: int, body: int, stop: int) -> None:
         """Look at one PUBLISH as a whole, and keep how it begins."""
@@ -109,8 +130,10 @@ class PublishReader:
             cursor.take(cursor.variable())
             properties = data[begins : stop - cursor.left]
             topic = self._aliased(topic, properties)
-        self._label = self._labels.get(topic, properties)
+        self._label = label = self._labels.get(topic, properties)
+        self._refusal = label.refusal or (0 if self._allows(label.topic) else Reason.NOT_AUTHORIZED)
         self._begin, self._properties, self._size = data[at:begin_end], properties, stop - at
+        self._id_at = begin_end - at
 
     def _aliased(self, topic: bytes, properties: bytes) -> bytes:
         """The topic that a topic alias stands for, or `topic`, which may become one (MQTT 5, 3.3.2.3.4)."""

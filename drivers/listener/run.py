@@ -8,6 +8,9 @@ from zlib import crc32
 
 from storage.model import Headers
 
+EVENT_BYTES = 64
+"""What an event waiting in memory takes beside its payload, roughly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -30,8 +33,9 @@ class Label:
 class Run:
     """Consecutive PUBLISHes of one client that share first byte, topic and properties.
 
-    `packet_ids` are empty at QoS 0. `refusal` is the reason code with which all of it is answered and none of it stored.
-    `answered` are the packet ids that get an answer, `upto` what the session is told then.
+    `packet_ids` are empty at QoS 0. `size_bytes` is what it takes in memory, roughly. `refusal` is the reason code with
+    which all of it is answered and none of it stored. `answered` are the packet ids that get an answer, `upto` what the
+    session is told then.
     """
 
     label: Label
@@ -40,6 +44,7 @@ class Run:
     retain: bool
     payloads: list[bytes]
     packet_ids: list[int]
+    size_bytes: int
     refusal: int = 0
     answered: Sequence[int] = ()
     upto: int = 0
@@ -47,8 +52,10 @@ class Run:
     @property
     def digests(self) -> list[int]:
         """CRC-32 of topic, properties and payload of each."""
-        crc = self.label.crc
-        return [crc32(payload, crc) for payload in self.payloads]
+        crc, payloads = self.label.crc, self.payloads
+        if len(payloads) == 1:
+            return [crc32(payloads[0], crc)]
+        return [crc32(payload, crc) for payload in payloads]
 
 
 @dataclass(slots=True)
@@ -60,6 +67,8 @@ class Release:
 
     packet_ids: list[int]
     unknown: Sequence[int] = field(default=())
+    size_bytes: int = 0
+    upto: int = 0
 
 
 Items = list[Run | Release]

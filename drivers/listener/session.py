@@ -122,6 +122,13 @@ class Session:
         self.expiry_s = expiry_s
         self._answered_upto = self._total
 
+    def received_new(self, run: Run) -> int:
+        """A run of QoS 1 without DUP was taken in, which no client repeats: all of it is new. What `Taken.upto` is."""
+        if self.expiry_s:
+            self._dirty.add(self)
+        self._remember(1, run.packet_ids, run.digests)
+        return self._total
+
     def received(self, run: Run) -> Taken:
         """A run was taken in. Raises SessionError where the client leaves too much open."""
         if run.qos == 2:
@@ -169,8 +176,8 @@ class Session:
             self._unreleased.update(zip(packet_ids, of, strict=True))
             return
         ids = self._ids
-        ids += array("H", packet_ids)
-        self._digests += array("I", of)
+        ids.extend(packet_ids)
+        self._digests.extend(of)
         self._total += len(packet_ids)
         # Twice as many, so that it is not cut with every run.
         if len(ids) > 2 * self._max_inflight:

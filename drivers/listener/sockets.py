@@ -88,7 +88,7 @@ class Sockets:
                 self._special(fd, now_s)
                 continue
             if event & select.EPOLLOUT:
-                self.write(peer_of_fd)
+                self.write(peer_of_fd, now_s)
             if event & ~select.EPOLLOUT:
                 self._read(peer_of_fd, now_s, broken=bool(event & (select.EPOLLHUP | select.EPOLLERR)))
             elif peer_of_fd.lost:
@@ -103,14 +103,15 @@ class Sockets:
         self._waker.drain()
         return True
 
-    def write(self, peer: Peer) -> None:
+    def write(self, peer: Peer, now_s: float) -> None:
         """Write what is to be written to a peer, and go on reading it where that was what it waited for."""
         if peer.handshaking:
             peer.shake_hands()
             self._watch(peer)
             return
-        peer.write(self._now_s())
-        self.look_again(peer)
+        peer.write(now_s)
+        if peer.resting or peer.unwritten or peer.interest != select.EPOLLIN:
+            self.look_again(peer)
 
     def look_again(self, peer: Peer) -> None:
         """After something changed for a peer: whether it is read, and whether it waits to be written to."""
@@ -206,10 +207,10 @@ class Sockets:
             peer.heard_s = now_s
             if peer.read():
                 self._pending.append(peer)
-            if connection.has_output:
+            if connection.output:
                 peer.write(now_s)
                 self._watch(peer)
-            if connection.held_bytes or peer.held_bytes:
+            if connection.rest or peer.held_bytes:
                 self._hold_bytes(peer, now_s)
         if peer.lost or connection.received or connection.ended or not connection.accepted:
             self._look(peer)

@@ -79,6 +79,9 @@ class SerialDriver:
     def ack(self, delivery: Delivery) -> None:
         """Nobody on the line waits for it."""
 
+    def interrupt(self) -> None:
+        """Nobody waits for an acknowledgement, so a poll goes on: without this one it would be cut into short ones."""
+
     def close(self) -> None:
         line, self._line = self._line, None
         if line is not None:

@@ -37,7 +37,7 @@ class Line:
                 write_timeout=0,
                 exclusive=True,
             )
-        except (OSError, serial.SerialException) as error:
+        except (OSError, termios.error, serial.SerialException) as error:
             raise DeviceLostError(_why_not_open(self.path, error)) from error
         try:
             self._ask_for_marks()
@@ -73,12 +73,14 @@ class Line:
             raise self._gone("writing", error) from error
 
     def set_up(self, baud: int, bytesize: int, parity: str) -> None:
-        """Change rate and character while open. Raises DeviceLostError, or ValueError as in opening."""
+        """Change rate and character while open; what was not read yet is dropped. Raises as opening does."""
         try:
             self._serial.apply_settings({"baudrate": baud, "bytesize": bytesize, "parity": PARITIES[parity]})
             self._ask_for_marks()
+            self._serial.reset_input_buffer()
         except (OSError, termios.error, serial.SerialException) as error:
             raise self._gone("being set up", error) from error
+        self._unmarking = Unmarking()
 
     def close(self) -> None:
         try:
@@ -102,7 +104,7 @@ class Line:
 
 def _why_not_open(path: str, error: Exception) -> str:
     """What a person should do about a port that does not open."""
-    number = getattr(error, "errno", None)
+    number = error.args[0] if isinstance(error, termios.error) else getattr(error, "errno", None)
     if number == errno.ENOENT or not Path(path).exists():
         return f"{path} is not there ({plugged_in(by_id())}): plug it in or correct `port`; it is tried again by itself"
     if number == errno.EACCES:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from edge.cli.options import complain
 from edge.events import event_line
-from edge.words import count_of
+from edge.words import count_of, moment
 from storage.event import Event
 from storage.model import Gap
 
@@ -36,15 +35,6 @@ def line_of(event: Event) -> str:
     payload = event.payload.decode(errors="backslashreplace")
     when = f"{'~' if event.uncertain else ''}{moment(event.time_ns)}"
     return f"{when}  {event.position}  {printable(event.routing_key) or '-'}  {printable(payload)}"
-
-
-def moment(time_ns: int) -> str:
-    """ISO 8601 in UTC, to the millisecond; the bare number where a clock lied so far that no calendar has it."""
-    try:
-        when = datetime.fromtimestamp(time_ns / 1e9, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{time_ns} ns"
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def printable(text: str) -> str:

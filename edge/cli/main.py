@@ -8,13 +8,45 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from edge.cli import check, config, demo, mqtt_password, read, repair, run, sources, status, streams, sync, tail, write
+from edge.cli import (
+    check,
+    config,
+    demo,
+    export,
+    mqtt_password,
+    probe,
+    read,
+    repair,
+    run,
+    sources,
+    status,
+    streams,
+    sync,
+    tail,
+    write,
+)
 from edge.cli.options import FAILED, FINE, UNREACHABLE, WRONG, Options, Verb, common_options, complain
 from edge.errors import ConfigurationError, DaemonUnreachableError, EdgeError
 from storage.errors import StorageError
 from storage.trace import Trace, no_trace
 
-VERBS = (run, demo, status, streams, tail, read, write, sources, sync, check, repair, config, mqtt_password)
+VERBS = (
+    run,
+    demo,
+    status,
+    streams,
+    tail,
+    read,
+    write,
+    export,
+    sources,
+    probe,
+    sync,
+    check,
+    repair,
+    config,
+    mqtt_password,
+)
 
 
 def main(argv: Sequence[str] | None = None, *, trace: Trace = no_trace) -> int:

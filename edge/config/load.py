@@ -129,7 +129,7 @@ def _source(table: Table, node: NodeTable | None, problems: list[str]) -> Source
     rest = {key: value for key, value in values.items() if key not in common}
     source = make(SourceTable, common, table, problems)
     driver = values.get("driver")
-    if not isinstance(driver, str) or driver in LATER_VALUES["source"]["driver"]:
+    if not isinstance(driver, str):
         return None
     try:
         kind = driver_class(driver)

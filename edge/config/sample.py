@@ -16,7 +16,11 @@ from edge.config.tables import HubTable, NodeTable, SourceTable, StreamTable, Up
 
 _EXAMPLES: dict[str, dict[str, str]] = {
     "node": {"name": '"pump-7"', "disk_limit": '"8GiB"'},
-    "source": {"name": '"flow"', "stream": '"plant/flow"'},
+    "source": {
+        "name": '"flow"',
+        "stream": '"plant/flow"',
+        "registers": '[{ name = "flow", device = 1, table = "holding", address = 0, type = "float32", unit = "m3/h" }]',
+    },
     "stream": {
         "name": '"plant/flow"',
         "attributes": '{ unit = "m3/h" }',

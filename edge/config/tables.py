@@ -182,7 +182,7 @@ LATER: dict[str, dict[str, str]] = {
 """Keys that are known, and that this version does not do: an error each, with what happens instead."""
 
 LATER_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
-    "source": {"driver": ("camera",)},
+    "source": {},
     "stream": {},
     "upstream": {"kind": ("directory", "kafka", "mqtt", "pravega")},
 }

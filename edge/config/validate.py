@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -54,6 +54,7 @@ def make(kind: type[Made], values: Raw, table: Table, problems: list[str], also:
                 _Detail(found["type"], found["loc"], found["msg"], found["input"], found.get("ctx", {})),
                 values,
                 table,
+                kind,
                 known,
             )
             for found in error.errors(include_url=False)
@@ -73,7 +74,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else f"; there are: {', '.join(names)}"
 
 
-def _problem(detail: _Detail, values: Raw, table: Table, known: list[str]) -> str:
+def _problem(detail: _Detail, values: Raw, table: Table, kind: type, known: list[str]) -> str:
     location = detail.place
     keys = [
         key
@@ -82,7 +83,7 @@ def _problem(detail: _Detail, values: Raw, table: Table, known: list[str]) -> st
     ]
     place = table.place(*keys)
     if detail.type in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{place}: unknown key{nearest(str(location[-1]), known)}"
+        return f"{place}: unknown key{nearest(str(location[-1]), _known_at(kind, location) or known)}"
     if detail.type == "missing":
         return f"{place}: missing; a [{_bracketed(table)}] needs it"
     if detail.type == "literal_error":
@@ -99,8 +100,20 @@ def _has(values: Raw, location: tuple[int | str, ...], position: int) -> bool:
     """Whether the key at `position` is one of the file: pydantic adds names of its own for the members of a union."""
     found: object = values
     for key in location[:position]:
-        found = found.get(str(key)) if isinstance(found, Mapping) else None
+        if isinstance(found, list) and isinstance(key, int):
+            found = found[key]
+        else:
+            found = found.get(str(key)) if isinstance(found, Mapping) else None
     return isinstance(found, Mapping) and location[position] in found
+
+
+def _known_at(kind: type, location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the table in a list that an error lies in, as in `registers[1].adress`; none where it lies elsewhere."""
+    if len(location) != 3 or not isinstance(location[1], int):
+        return []
+    members = get_args(get_type_hints(kind).get(str(location[0])))
+    member = members[0] if members else None
+    return field_names(member) if isinstance(member, type) and is_dataclass(member) else []
 
 
 def _bracketed(table: Table) -> str:

@@ -14,7 +14,7 @@ from random import Random
 from typing import TypeVar
 
 from drivers.addresses import host_and_port
-from drivers.contract import Driver
+from drivers.contract import Driver, MakesStreams
 from drivers.registry import driver_class
 from drivers.source import Source
 from edge.config.model import Config, Hub, SourceConfig, Upstream
@@ -150,8 +150,11 @@ class Node:
         settings = source.settings
         worker: SourceWorker
 
+        kind = driver_class(settings.driver)
+        default = kind.stream_config if isinstance(kind, MakesStreams) else StreamConfig()
+
         def make_driver() -> Driver:
-            return driver_class(settings.driver)(source.driver, settings, self._clock)
+            return kind(source.driver, settings, self._clock)
 
         worker = SourceWorker(
             Source(
@@ -160,7 +163,7 @@ class Node:
                 self.store,
                 clock=self._clock,
                 random=Random(),
-                stream_config=self.stream_config,
+                stream_config=lambda name: self._streams.get(name, default),
                 trace=self._trace,
                 wake=lambda: worker.wake(),  # noqa: PLW0108  (the worker is made with the source that wakes it)
             )

@@ -72,7 +72,7 @@ def _play(seconds: float, show: Show, command: Sequence[str]) -> Outcome:
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edge-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        scene = Scene(folder, rates=Rates(), command=command)
+        scene = Scene(folder, rates=Rates(pictures_per_s=5.0), command=command)
         try:
             return Story(scene, show, seconds, began_s).play()
         finally:

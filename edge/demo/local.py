@@ -91,6 +91,12 @@ class DurableReader(Feed):
         self._stream = stream
         self._lock = threading.Lock()
         self._told: dict[str, set[int]] = {}
+        self._frozen = False
+
+    def freeze(self) -> None:
+        """What is told stays as it is."""
+        with self._lock:
+            self._frozen = True
 
     def told(self) -> dict[str, set[int]]:
         with self._lock:
@@ -103,8 +109,8 @@ class DurableReader(Feed):
                 for event in self._client.read(self._stream, place, follow=True):
                     place = str(event.next)
                     number = read_number(event.payload)
-                    if number is not None:
-                        with self._lock:
+                    with self._lock:
+                        if number is not None and not self._frozen:
                             self._told.setdefault(number[0], set()).add(number[1])
                     if self.stopping.is_set():
                         return

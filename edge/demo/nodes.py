@@ -34,17 +34,23 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
-    """What a gateway is configured with. `serial_port`, `listener_port` and `broker_port` where there is such a source."""
+    """What a gateway is configured with. `serial_port`, `listener_port`, `broker_port` and `camera_url` where
+    there is such a source.
+    """
 
     name: str = "pump-7"
     hub_port: int | None = None
     serial_port: Path | None = None
     listener_port: int | None = None
     broker_port: int | None = None
+    camera_url: str | None = None
 
 
 def gateway_toml(plan: GatewayPlan, folder: Path) -> str:
-    """The configuration: serial to plant/flow, devices to devices/+, a broker's to site/+, everything to the hub."""
+    """The configuration: serial to plant/flow, devices to devices/+, a broker's to site/+, a camera to video/gate.
+
+    Everything goes to the hub.
+    """
     tables = [_node(plan.name, folder)]
     if plan.serial_port is not None:
         tables.append(
@@ -81,6 +87,8 @@ def gateway_toml(plan: GatewayPlan, folder: Path) -> str:
                 key="{topic}",
             )
         )
+    if plan.camera_url is not None:
+        tables.append(_table("[[source]]", name="gate", driver="camera", url=plan.camera_url, stream="video/gate"))
     if plan.hub_port is not None:
         url = f"http://127.0.0.1:{plan.hub_port}"
         tables.append(_table("[[upstream]]", name="hub", kind="hub", url=url, streams=["*"]))

@@ -11,6 +11,9 @@ _STAMP = re.compile(rb"([!-~]+) (\d+) ([0-9a-f]{8})")
 _SENTENCE = re.compile(rb"\$EDQ,([!-~]+?),(\d+),[-\d.]+\*([0-9A-F]{2})")
 
 
+_JPEG = b"\xff\xd8"
+
+
 def stamp(who: str, number: int) -> bytes:
     """What a publisher or writer sends."""
     said = f"{who} {number}"
@@ -24,7 +27,11 @@ def sentence(who: str, number: int, value: float) -> bytes:
 
 
 def read_number(payload: bytes) -> tuple[str, int] | None:
-    """Who and which, of either kind. None where it does not check."""
+    """Who and which, of any kind. None where it does not check."""
+    if payload[:2] == _JPEG:
+        from drivers.camera.card import comment  # noqa: PLC0415  (OpenCV: only where there are pictures)
+
+        payload = comment(payload)
     match = _STAMP.fullmatch(payload)
     if match is not None:
         who, number = match[1].decode(), int(match[2])

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from edge.client import Client
+from edge.demo.camera import HttpCamera
 from edge.demo.feed import Feed
 from edge.demo.instrument import SerialInstrument
 from edge.demo.link import Link
@@ -23,6 +24,7 @@ from storage.event import Event
 GATEWAY = "pump-7"
 SERIAL_STREAM = "plant/flow"
 WRITER_STREAM = "plant/doses"
+CAMERA_STREAM = "video/gate"
 DEVICES = ("north", "south", "east")
 
 
@@ -33,6 +35,7 @@ class Rates:
     serial_per_s: float = 20.0
     mqtt_per_s: float = 20.0
     writer_per_s: float = 20.0
+    pictures_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,10 @@ def drained(client: Client, timeout_s: float) -> bool:
 
 
 class Scene:
-    """Made in `folder`. `broker_port`: the gateway subscribes there too. `close` leaves nothing running."""
+    """Made in `folder`. `broker_port`: the gateway subscribes there too. `close` leaves nothing running.
+
+    With a rate of 0 pictures a second there is no camera.
+    """
 
     def __init__(
         self,
@@ -89,10 +95,13 @@ class Scene:
         port = folder / "ttyFLOW"
         self.instrument = SerialInstrument("flow", port, rates.serial_per_s)
         listener_port = free_port()
-        plan = GatewayPlan(GATEWAY, self.link.port, port, listener_port, broker_port)
+        self.camera = HttpCamera("gate", rates.pictures_per_s) if rates.pictures_per_s else None
+        url = self.camera.url if self.camera is not None else None
+        plan = GatewayPlan(GATEWAY, self.link.port, port, listener_port, broker_port, url)
         toml = gateway_toml(plan, folder / "gateway")
         self.gateway = NodeProcess(folder / "gateway", toml, command)
         self.reader = DurableReader(self.gateway.client, SERIAL_STREAM)
+        self.viewer = DurableReader(self.gateway.client, CAMERA_STREAM)
         self.writer = NumberedWriter("doser", self.gateway.client, WRITER_STREAM, rates.writer_per_s / 10)
         self.devices = [
             Device(name, f"site/{name}/telemetry", listener_port, rates.mqtt_per_s / len(DEVICES)) for name in DEVICES
@@ -108,17 +117,28 @@ class Scene:
             ),
             Track("doser", "numbered writer", (WRITER_STREAM,), [self.writer], self.writer.told),
         ]
+        if self.camera is not None:
+            self.tracks.append(Track("gate", "camera", (CAMERA_STREAM,), [self.camera], self.viewer.told))
 
     def start_feeds(self) -> None:
         """Everything begins to send."""
-        self.reader.start()
+        for reader in self.readers:
+            reader.start()
         for feed in self.feeds:
             feed.start()
 
     def stop_feeds(self) -> None:
-        """Nothing more is sent. The reader follows on."""
+        """Nothing more is sent. The reader of the instrument follows on; that of the camera has seen enough.
+
+        A bulk stream is durable seconds later: what it saw after the backlog was looked at would be called lost.
+        """
         for feed in self.feeds:
             feed.stop()
+        self.viewer.freeze()
+
+    @property
+    def readers(self) -> list[DurableReader]:
+        return [self.reader] if self.camera is None else [self.reader, self.viewer]
 
     @property
     def feeds(self) -> list[Feed]:
@@ -126,7 +146,7 @@ class Scene:
 
     def failures(self) -> list[str]:
         """What ended feeds before their time."""
-        return [f"{feed.name}: {feed.failed}" for feed in (*self.feeds, self.reader) if feed.failed is not None]
+        return [f"{feed.name}: {feed.failed}" for feed in (*self.feeds, *self.readers) if feed.failed is not None]
 
     def wait_until_drained(self, timeout_s: float) -> str | None:
         """Wait until all that was captured is upstream. None when it is, else what is missing."""
@@ -167,9 +187,11 @@ class Scene:
         return found
 
     def close(self) -> None:
-        for feed in (self.reader, *self.feeds):
+        for feed in (*self.readers, *self.feeds):
             feed.stop(timeout_s=0.0)
         self.gateway.kill()
         self.hub.kill()
         self.link.close()
         self.instrument.close()
+        if self.camera is not None:
+            self.camera.close()

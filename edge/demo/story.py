@@ -18,6 +18,9 @@ TOTAL_S = 90.0
 COMPARE_S = 10.0
 """Kept back from it for the comparison."""
 LOOK_EVERY_S = 0.5
+FIRST_S = 10.0
+"""For every source to bring something."""
+FIRST_LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Story:
     def _capture(self) -> None:
         names = ", ".join(track.kind for track in self._scene.tracks)
         self._say(f"Capturing: {names}. Everything is on disk before it is acknowledged.")
+        self._await_all()
         self._watch(5)
 
     def _cut_and_kill(self) -> None:
@@ -123,12 +127,19 @@ class Story:
         again = self._scene.gateway.client.status()
         self._say(
             f"The gateway is back (process {scene.gateway.pid}, opening {again.store.opening} of its store), the link is not. "
-            "It captures at once; what the instrument said meanwhile nobody heard."
+            "It captures at once; what instrument and camera showed meanwhile is gone."
         )
         self._watch(4)
         scene.link.set(LinkMode.UP)
         self._say("The link is back. Nobody touches anything: the gateway finds out by itself.")
         self._watch(5)
+
+    def _await_all(self) -> None:
+        """A camera takes a moment to be opened: the story goes on when something of every source is safe."""
+        deadline_s = time.monotonic() + FIRST_S
+        while not all(track.told() for track in self._scene.tracks) and time.monotonic() < deadline_s:
+            self._look()
+            time.sleep(FIRST_LOOK_S)
 
     def _drain(self) -> list[str]:
         scene = self._scene

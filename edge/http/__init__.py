@@ -19,6 +19,8 @@ is `{"error": "…"}` with the text for a person. Whoever may open the socket (m
     POST /v1/transactions/ID/abort               {"id", "state"}
     GET  /v1/cursors/NAME                        {"value_base64"}: what a commit kept under that name, or null; "" removes
     GET  /v1/writers?stream=&writer=             {"last": the newest durable event number, or null}
+    GET  /v1/key-frames?stream=&before=          {"position": of the last key frame captured at or before that time (ns since
+                                                 1970), or null}
     GET  /v1/sources, /v1/uplinks                {"sources": [SourceSnapshot]}, {"uplinks": [UplinkSnapshot]}
     POST /v1/sources/NAME/{pause,resume,restart}
     POST /v1/uplinks/NAME/{now,pause,resume}

@@ -51,6 +51,7 @@ def local_application(node: LocalNode) -> web.Application:
             web.post("/v1/transactions/{id}/abort", transactions.abort),
             web.get("/v1/cursors/{name:.+}", transactions.cursor),
             web.get("/v1/writers", handlers.writers),
+            web.get("/v1/key-frames", handlers.key_frame),
             web.get("/v1/sources", handlers.sources),
             web.post("/v1/sources/{name}/{command}", handlers.source),
             web.get("/v1/uplinks", handlers.uplinks),
@@ -90,6 +91,13 @@ class _Handlers:
         if not self._node.store.has_stream(stream):
             return answer({"last": None})
         return answer({"last": await _apart(lambda: self._node.store.last_number(stream, writer))})
+
+    async def key_frame(self, request: web.Request) -> web.Response:
+        query = request.query
+        if "stream" not in query or not query.get("before", "").isdigit():
+            raise BadRequestError("key-frames: use ?stream=&before=, a time in ns since 1970")
+        found = await _apart(lambda: self._node.store.key_frame_before(query["stream"], int(query["before"])))
+        return answer({"position": None if found is None else str(found)})
 
     async def sources(self, request: web.Request) -> web.Response:
         return answer({"sources": to_json(await _apart(self._node.snapshot))["sources"]})

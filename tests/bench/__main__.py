@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import append, bulk, drain, files, growth, limit, listener, memory, mqtt
+from tests.bench import append, bulk, camera, drain, files, growth, limit, listener, memory, mqtt, video
 from tests.bench.figures import Printed
 
 BENCHES: dict[str, Callable[[Path], Iterable[Printed]]] = {
@@ -22,6 +22,8 @@ BENCHES: dict[str, Callable[[Path], Iterable[Printed]]] = {
     "growth": growth.figures,
     "limit": limit.figures,
     "files": files.figures,
+    "camera": camera.figures,
+    "video": video.figures,
 }
 
 

@@ -14,6 +14,9 @@ from typing import Protocol
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from drivers.camera.card import card
+from drivers.camera.config import CameraConfig
+from drivers.camera.driver import CameraDriver
 from drivers.contract import Driver, SourceSettings
 from drivers.file import FileDriver, FollowDriver
 from drivers.file.config import FileConfig
@@ -27,8 +30,10 @@ from edge.demo.nodes import free_port
 from storage.clock import Clock, FakeClock
 from storage.units import Duration
 from tests.drivers.serial.adapter import Adapter
+from tests.drivers.serial.modbus.meter import Meter
 from tests.drivers.subscribing import publish
 from tests.servers.mosquitto import Mosquitto
+from tests.servers.pictures import PictureServer
 
 READINGS = 40
 """As many as a device says in all, where that has to be known before."""
@@ -275,9 +280,44 @@ class Program:
     def close(self) -> None: ...
 
 
+class Cam:
+    """A camera that sends pictures over HTTP to whoever connected last."""
+
+    settings = SourceSettings(name="gate", driver="camera", stream="video/gate")
+    comes_and_goes = True
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._port = free_port()
+        self._camera: PictureServer | None = None
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        return CameraDriver(CameraConfig(url=f"http://127.0.0.1:{self._port}/"), settings, clock)
+
+    def plug_in(self) -> None:
+        self._camera = PictureServer(self._port)
+
+    def unplug(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+
+    def say(self, count: int) -> None:
+        assert self._camera is not None
+        for number in range(len(self.expected), len(self.expected) + count):
+            picture = card(number, b"gate %d" % number, 10.0)
+            self.expected.append(picture)
+            self._camera.send(picture)
+
+    def close(self) -> None:
+        self.unplug()
+
+
 DEVICES: dict[str, Callable[[Path], Device]] = {
+    "camera": Cam,
     "file": Logger,
     "follow": Program,
+    "modbus": Meter,
     "mqtt": Broker,
     "mqtt-listener": Publisher,
     "replay": Recording,

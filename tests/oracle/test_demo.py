@@ -24,7 +24,7 @@ def test_nothing_is_lost_doubled_or_out_of_order(capsys: pytest.CaptureFixture[s
     assert main(["--seconds", "4", "--json"]) == 0
     ok, sources = printed(capsys)
     assert ok
-    assert set(sources) == {"flow", "local", "doser"}
+    assert set(sources) == {"flow", "local", "doser", "gate"}
     for source in sources.values():
         assert source["acknowledged"] > 0
         assert source["upstream"] >= source["acknowledged"]

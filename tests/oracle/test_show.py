@@ -19,6 +19,7 @@ PICTURE = Picture(
         Standing("flow", "serial instrument", 1520, 1160, 860),
         Standing("field", "MQTT publishers", 1953, 1953, 1300),
         Standing("doser", "numbered writer", 1300, 1300, 1300),
+        Standing("gate", "camera", 350, 310, 200),
     ),
 )
 STORY = [
@@ -66,5 +67,5 @@ def test_in_a_pipe_each_turn_is_a_line_and_standings_come_seldom() -> None:
     assert out.getvalue().splitlines() == [
         "  0.0 s  Starting.",
         " 12.3 s    gateway killed, link cut; flow 1,160 safe, 860 upstream; field 1,953 safe, 1,300 upstream; "
-        "doser 1,300 safe, 1,300 upstream",
+        "doser 1,300 safe, 1,300 upstream; gate 310 safe, 200 upstream",
     ]

@@ -23,20 +23,21 @@ def cache_dir() -> Path:
     return Path(named) if named else Path(__file__).resolve().parents[2] / ".cache" / "servers"
 
 
-def debian_package(name: str, program: str) -> tuple[Path, dict[str, str]]:
+def debian_package(name: str, program: str, *more: str) -> tuple[Path, dict[str, str]]:
     """The program at `program` of Debian package `name`, with what it depends on, and the environment to run it in.
 
-    Fetched by apt into the cache, with package lists of its own, when it is not there. Raises ServerMissingError.
+    Fetched by apt into the cache, with package lists of its own, when it is not there; `more` packages into the same
+    place. Raises ServerMissingError.
     """
     root = cache_dir() / name
     with locked(root):
         if not (root / program).exists():
-            _fetch(name, root)
+            _fetch(name, root, more)
     libraries = sorted({str(found.parent) for found in root.rglob("*.so*")})
     return root / program, {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)}
 
 
-def _fetch(name: str, root: Path) -> None:
+def _fetch(name: str, root: Path, more: Sequence[str]) -> None:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise ServerMissingError(f"{name} is not on the PATH and this is no Debian: install {name}")
     scratch = root.with_name(f"{root.name}.fetching")
@@ -58,7 +59,7 @@ def _fetch(name: str, root: Path) -> None:
     ]
     try:
         _run([*apt, "update"])
-        _run([*apt, "install", "--download-only", "--no-install-recommends", "--reinstall", "-y", name])
+        _run([*apt, "install", "--download-only", "--no-install-recommends", "--reinstall", "-y", name, *more])
         packages = sorted((scratch / "cache" / "archives").glob("*.deb"))
         for package in packages:
             _run(["dpkg-deb", "-x", str(package), str(scratch / "root")])

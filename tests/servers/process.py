@@ -50,7 +50,7 @@ class ServerProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         command, environment = self.command()
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
@@ -76,6 +76,8 @@ class ServerProcess:
         if process is not None:
             process.send_signal(how)
             process.wait(timeout=10)
+            assert process.stdin is not None
+            process.stdin.close()
 
     def __enter__(self) -> Self:
         self.start()

@@ -27,6 +27,7 @@ class Decoded(NamedTuple):
 _Field = Callable[[Iterator[str]], Decoded | None]
 _Parser = Callable[[Sequence[str]], list[Decoded]]
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SPEEDS = {"K": "km/h", "M": "m/s", "N": "kn", "S": "mph"}
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d)([0-5]\d|60)(\.\d+)?")
 _DATE = re.compile(r"(0[1-9]|[12]\d|3[01])(0[1-9]|1[0-2])(\d\d)")
@@ -287,4 +288,4 @@ def decode(body: bytes) -> bytes | None:
     said: dict[str, object] = {"talker": address[:2], "type": address[2:]}
     said |= {decoded.name: decoded.value for decoded in values}
     said["units"] = {decoded.name: decoded.unit for decoded in values if decoded.unit}
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(said).encode()

@@ -52,7 +52,7 @@ class SizedFramer:
         self._buffer = bytearray()
         self._lost = False
         self._covered = 0
-        self._endless = False
+        self._in_bad = False
         self._spoiled: list[int] = []
         self._credit_bytes = MAX_CREDIT_BYTES
         self.bad = 0
@@ -80,7 +80,8 @@ class SizedFramer:
             if size and self._right(at, size):
                 readings.append(Reading(bytes(self._buffer[at : at + size])))
                 at += size
-                self._cover(at)
+                self._covered = at
+                self._in_bad = False
             else:
                 at = self._wrong(at, size)
         self._forget(at)
@@ -94,12 +95,12 @@ class SizedFramer:
             self._spoiled.append(len(self._buffer) - 1)
 
     def gap(self) -> list[Reading]:
-        if self._buffer and self._counts(len(self._buffer) - 1):
+        if len(self._buffer) > self._covered:
             self.bad += 1
         self._buffer.clear()
         self._spoiled.clear()
-        self._cover(0)
-        self._lost = False
+        self._covered = 0
+        self._lost = self._in_bad = False
         return []
 
     def _find(self, at: int) -> int:
@@ -115,21 +116,15 @@ class SizedFramer:
         return len(self._buffer)
 
     def _skip(self, at: int, found: int) -> None:
-        """What lies between is garbage."""
-        while at < found:
-            if self._counts(at):
+        """What lies between is garbage. Of an unknown size, what follows a bad frame may well be the rest of it."""
+        while (at := max(at, self._covered)) < found:
+            if self._counted_bytes is None:
+                self.bad += not self._in_bad
+                at = found
+            else:
                 self.bad += 1
-                self._cover(None if self._counted_bytes is None else at + self._counted_bytes)
-            at = found if self._endless else max(at, self._covered)
-
-    def _counts(self, at: int) -> bool:
-        """Whether a byte lies behind all that was counted as good or bad."""
-        return not self._endless and at >= self._covered
-
-    def _cover(self, until: int | None) -> None:
-        """All up to a place is counted; None: all that is no frame, until a place where one may begin."""
-        self._endless = until is None
-        self._covered = until or 0
+                self._covered = at + self._counted_bytes
+            self._in_bad = True
 
     def _right(self, at: int, size: int) -> bool:
         if any(at <= spoiled < at + size for spoiled in self._spoiled):
@@ -139,9 +134,10 @@ class SizedFramer:
 
     def _wrong(self, at: int, size: int) -> int:
         """Count the frame at `at`, unless it lies in one that was counted. Where to go on."""
-        if self._endless or at >= self._covered:
+        if at >= self._covered:
             self.bad += 1
-            self._cover(at + size if size else None)
+            self._covered = at + max(size, 1)
+        self._in_bad = True
         if not self._sync:
             self._lost = True
             return len(self._buffer)

@@ -38,7 +38,7 @@ def with_ball(picture: Picture, number: int, radius: int = 10) -> Picture:
     """`picture` with a bright ball that is elsewhere in every frame."""
     height, width = picture.shape
     rows, columns = np.mgrid[0:height, 0:width]
-    at = (radius + number * 7 % (width - 2 * radius), height // 2)
+    at = (radius + number * 11 % (width - 2 * radius), height // 2)
     seen = picture.copy()
     seen[(columns - at[0]) ** 2 + (rows - at[1]) ** 2 <= radius**2] = 250
     return seen

@@ -19,7 +19,8 @@ from drivers.camera import mp4
 from drivers.camera.mp4 import VideoError, Written, write_mp4
 from drivers.camera.packet import Packet
 from tests.drivers.camera.footage import FPS, NS, START_NS, as_from_a_file, changed, film, moving
-from tests.servers.cache import ServerMissingError, debian_package
+from tests.servers.cache import ServerMissingError
+from tests.servers.camera import ffmpeg
 from tests.small_disk import run_on_small_disk
 
 STEP = 9000
@@ -53,7 +54,7 @@ def units(payload: bytes, *, lengths: bool) -> list[bytes]:
 def probed(path: Path) -> dict[str, object]:
     """What ffprobe says, which decodes every frame. Fails where it has anything to complain about."""
     try:
-        program, environment = debian_package("ffmpeg", "usr/bin/ffprobe")
+        program, environment = ffmpeg("ffprobe")
     except ServerMissingError as error:
         pytest.skip(str(error))
     command = [str(program), "-v", "warning", "-count_frames", "-show_streams", "-of", "json", str(path)]

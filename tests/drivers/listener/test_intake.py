@@ -31,8 +31,8 @@ def test_the_sessions_of_many_clients_go_in_several_deliveries() -> None:
             asked = read_connect(connect(f"c{number}", flags=0)[2:])
             client = Client(Peer(sock, "here", connection, 0), asked, lambda topic: True, {})
             client.session, _ = sessions.connect(asked.client_id, clean_start=False, expiry_s=60)
-            client.session.received(Run(labels.get(b"t"), 1, False, False, [b""] * MAX_INFLIGHT, ids))
-            intake.take(client, [Run(labels.get(b"t"), 1, False, False, [b""], [1])])
+            client.session.received(Run(labels.get(b"t"), 1, False, False, [b""] * MAX_INFLIGHT, ids, 0))
+            intake.take(client, [Run(labels.get(b"t"), 1, False, False, [b""], [1], 0)])
         sessions.parts()
         parts: set[str] = set()
         events = deliveries = 0

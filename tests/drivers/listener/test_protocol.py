@@ -108,6 +108,69 @@ def test_every_split_of_the_bytes_says_the_same() -> None:
     assert bytewise.take_output() == expected.take_output() == b"\xd0\0"
 
 
+def said(connection: Connection) -> list[tuple[str, int, bool, bool, int, bytes, int]]:
+    """Each message that came, whatever run it is of."""
+    return [
+        (run.label.topic + str(run.label.headers), run.qos, run.dup, run.retain, packet_id, payload, run.refusal)
+        for run in runs(connection)
+        for packet_id, payload in zip(run.packet_ids or [0] * len(run.payloads), run.payloads, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_one_packet_in_a_read_says_the_same_as_many(version: int) -> None:
+    def user(name: str) -> bytes:
+        return b"\x26" + text(name) + text("v") if version == 5 else b""
+
+    packets = [
+        publish("a", 1, b"x", version=version, properties=user("k")),
+        publish("a", 2, b"y", version=version, properties=user("k")),
+        publish("a", 3, b"y", version=version, properties=user("l")),
+        publish("a", 4, b"z", version=version, properties=user("l"), dup=True),
+        publish("a", 5, b"z", version=version, properties=user("l"), retain=True),
+        publish("a", 6, b"z", version=version, properties=user("l"), qos=2),
+        publish("a", 7, b"zz", version=version, properties=user("l"), qos=2),
+        publish("b", 8, b"zz", version=version, properties=user("l"), qos=2),
+        publish("b", 0, b"zzzz", version=version, properties=user("l"), qos=0),
+        publish("b", 0, b"zzzz", version=version, properties=user("l"), qos=0),
+        publish("b", 9, b"", version=version, properties=user("l")),
+        publish("b", 10, b"", version=version, properties=user("l")),
+    ]
+    together, apart = (connected(version, limits=Limits(1000, 100)) for _ in range(2))
+    together.receive(b"".join(packets))
+    for each in packets:
+        apart.receive(each)
+    assert len(said(apart)) == len(packets)
+    assert said(apart) == said(together)
+    assert (apart.unanswered, apart.waiting_bytes) == (together.unanswered, together.waiting_bytes)
+
+
+@pytest.mark.parametrize(("version", "ends"), [(4, True), (5, False)])
+def test_a_topic_that_is_not_allowed_is_not_allowed_twice(version: int, ends: bool) -> None:
+    connection = connected(version, limits=Limits(1000, 100))
+    for packet_id in (1, 2):
+        connection.receive(publish("forbidden", packet_id, b"x", version=version))
+    assert bool(connection.ended) == ends
+    assert [run.refusal for run in runs(connection)] == ([] if ends else [Reason.NOT_AUTHORIZED] * 2)
+
+
+def test_packet_id_0_is_none_also_in_the_second_message() -> None:
+    connection = connected(limits=Limits(1000, 100))
+    connection.receive(publish("a", 1, b"x"))
+    connection.receive(publish("a", 0, b"x"))
+    assert connection.ended is not None and connection.ended.code == Reason.PROTOCOL_ERROR
+
+
+def test_the_share_holds_for_messages_that_come_one_by_one() -> None:
+    connection = connected()
+    for packet_id in range(1, 6):
+        connection.receive(publish("a", packet_id, b"x"))
+    assert len(runs(connection)) == LIMITS.max_inflight
+    assert len(answered(connection)) == 4 * LIMITS.max_inflight
+    connection.resume()
+    assert [run.packet_ids for run in runs(connection)] == [[4, 5]]
+
+
 def test_answers_come_in_the_order_of_the_messages() -> None:
     connection = connected(limits=Limits(1000, 100))
     connection.receive(

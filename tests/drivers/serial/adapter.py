@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
+import select
+import termios
 import tty
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,6 +30,34 @@ class Adapter:
             os.close(self._instrument)
             self._instrument = None
             self.name.unlink()
+
+    @property
+    def plugged_in(self) -> bool:
+        return self._instrument is not None
+
+    def speed(self) -> int:
+        """The rate that was set at the terminal, as termios has it."""
+        assert self._instrument is not None
+        return int(termios.tcgetattr(self._instrument)[5])
+
+    def unread(self) -> int:
+        """Bytes that were said and not read."""
+        waiting = array.array("i", [0])
+        with suppress(OSError):
+            terminal = os.open(self.name, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+            fcntl.ioctl(terminal, termios.FIONREAD, waiting)
+            os.close(terminal)
+        return waiting[0]
+
+    def heard(self) -> bytes:
+        """What was said to the instrument."""
+        assert self._instrument is not None
+        ready, _, _ = select.select([self._instrument], [], [], 0)
+        try:
+            return os.read(self._instrument, 4096) if ready else b""
+        except OSError:
+            # Nobody has the terminal open.
+            return b""
 
     def say(self, data: bytes) -> None:
         assert self._instrument is not None

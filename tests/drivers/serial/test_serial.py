@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import serial
 
-from drivers.contract import DriverConfigError, SourceSettings
+from drivers.contract import DeviceLostError, DriverConfigError, SourceSettings
 from drivers.serial import SerialConfig, SerialDriver
 from drivers.serial.framing import nmea_checksum
+from drivers.serial.line import Line
 from drivers.source import SourceState
 from storage.clock import FakeClock
 from storage.units import Duration
@@ -113,6 +117,73 @@ def test_a_file_that_is_no_port_is_said_to_be(tmp_path: Path) -> None:
     running = source(SerialConfig(port=str(path)))
     running.until(lambda: running.source.state is SourceState.BACKOFF, "the refusal")
     assert f"{path} is no serial port" in str(running.source.status().last_error)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (serial.SerialException(errno.EACCES, "could not open port"), "add it to the group that owns the device"),
+        (termios.error(errno.EIO, "Input/output error"), "can't be opened"),
+        (OSError(errno.ENODEV, "No such device"), "can't be opened"),
+        (termios.error(errno.ENOTTY, "Inappropriate ioctl for device"), "is no serial port"),
+    ],
+)
+def test_a_port_that_does_not_open_is_said_why_and_tried_again(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """What the kernel says to a user without the right, and of an adapter that is pulled out while it is set up."""
+    adapter.plug_in()
+
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise error
+
+    monkeypatch.setattr("drivers.serial.line.serial.Serial", refuse)
+    running = source(SerialConfig(port=str(adapter.name)))
+    running.until(lambda: running.source.state is SourceState.BACKOFF, "the refusal")
+    assert said in str(running.source.status().last_error)
+    assert str(adapter.name) in str(running.source.status().last_error)
+    monkeypatch.undo()
+    running.until(lambda: running.source.state is SourceState.RUNNING, "the port")
+
+
+def test_an_adapter_pulled_out_while_it_is_set_up_leaves_no_open_file(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter.plug_in()
+
+    def gone(line: Line) -> None:
+        raise termios.error(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Line, "_ask_for_marks", gone)
+    before = open_files()
+    with pytest.raises(DeviceLostError, match="can't be opened"):
+        Line(str(adapter.name), 9600)
+    assert open_files() == before
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_breaks_and_damaged_bytes_are_counted_and_cost_the_frame_that_they_fall_into(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel would mark them: a pseudo-terminal has neither."""
+    running = opened(adapter)
+    read = iter([b"\xff\x00\x0012.7\n13", b"\xff\x00.5\n14.", b"\xff\x00", b"\x00\n15.1\n"])
+    monkeypatch.setattr("drivers.serial.line.os.read", lambda descriptor, size: next(read))
+    for _ in range(4):
+        adapter.say(b"x")
+        running.step()
+    running.until(lambda: len(running.sink.events) == 2, "the good lines")
+    assert running.sink.payloads() == [b"12.7", b"15.1"]
+    assert [running.counter(name) for name in ("bad", "breaks", "damaged_bytes")] == [2, 2, 1]
+    monkeypatch.undo()
+
+
+def test_a_rate_that_no_adapter_has_is_refused(adapter: Adapter) -> None:
+    with pytest.raises(DriverConfigError, match="baud = 1: use 50 to"):
+        SerialDriver(SerialConfig(port=str(adapter.name), baud=1), SETTINGS, FakeClock())
 
 
 def test_nmea_keeps_good_sentences_and_counts_bad_ones(adapter: Adapter) -> None:
