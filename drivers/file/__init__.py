@@ -46,8 +46,8 @@ Limits
     copying and truncating loses of lines that are written between the two is lost for every reader.
 
 Steps
-    file.read, file.stored (all of a file is, and it may go), file.copied, file.moved, file.forgotten;
-    follow.read, follow.switched
+    file.read, file.stored (all of a file is, and it may go), file.copied, file.removed (here, once it was copied), file.moved,
+    file.forgotten; follow.read, follow.switched
 """
 
 from drivers.file.driver import FileDriver

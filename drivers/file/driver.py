@@ -240,7 +240,6 @@ class FileDriver:
             # It is being written to again. What has been read of it is known.
             self._close_file()
             return True
-        self._unread.pop(state.path, None)
         self._trace("file.read", {"file": state.path, "events": len(records.payloads)})
         shift_ns = self._clock.wall_ns() - self._clock.boot_ns() if self._clock.trusted() else None
         content_type = self._settings.content_type or file.content_type

@@ -195,6 +195,7 @@ class Mover:
         source = self._root / copy.state.path
         source.unlink()
         _sync_folder(source.parent)
+        self._trace("file.removed", {"file": copy.state.path})
         self._publish(copy.state, hidden, copy.target)
         return True
 

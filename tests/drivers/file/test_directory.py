@@ -79,6 +79,7 @@ def test_only_regular_files_are_taken(tmp_path: Path) -> None:
     (watched.folder / "folder.log").mkdir()
     watched.pass_time()
     assert not watched.payloads
+    assert not watched.trouble
 
 
 def test_folders_below_are_read_when_asked_for_and_kept_apart_where_files_go(tmp_path: Path) -> None:
@@ -147,8 +148,20 @@ def test_kept_files_are_read_once_and_again_only_when_they_change(tmp_path: Path
     watched.pass_time()
     watched.crash()
     watched.pass_time()
-    assert watched.payloads == [b"one", b"two"]
+    path.write_bytes(b"six")
+    watched.pass_time()
+    assert watched.payloads == [b"one", b"two", b"six"]
     assert watched.names() == ["a.png"]
+
+
+def test_a_kept_file_that_could_not_be_read_is_read_once_it_is_put_right(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "in", FileConfig(after="keep", time_column="at"))
+    path = watched.put("a.csv", "when\n1\n")
+    watched.pass_time()
+    assert watched.counter("files_failed") == 1
+    path.write_bytes(b"at\n1\n")
+    watched.pass_time()
+    assert watched.payloads == [b'{"at":1}']
 
 
 def test_a_kept_file_that_grows_is_read_on(tmp_path: Path) -> None:
@@ -176,12 +189,30 @@ def test_what_is_written_after_a_file_was_read_and_before_it_is_moved_is_not_lef
     assert (watched.folder / "completed" / "a.log").read_text() == "1\n2\n"
 
 
+def test_a_file_that_grew_is_not_moved_when_only_its_beginning_is_durable(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "in", LINES)
+    path = watched.put("a.log", "1\n")
+    watched.running.commits = False
+    watched.pass_time()
+    with path.open("a") as file:
+        file.write("2\n")
+    watched.pass_time()
+    assert watched.sink.waiting == 2
+    watched.sink.commit(at_most=1)
+    watched.pass_time()
+    assert watched.names() == ["a.log"]
+    watched.crash()
+    watched.pass_time()
+    assert watched.payloads == [b"1", b"2"]
+
+
 def test_a_file_that_is_replaced_before_it_was_moved_is_another_one(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "in", LINES)
     watched.put("a.log", "1\n")
     watched.running.commits = False
     watched.pass_time()
     watched.put("a.log", "2\n")
+    watched.pass_time()
     watched.running.commits = True
     watched.pass_time()
     assert watched.payloads == [b"1", b"2"]
