@@ -28,7 +28,7 @@ Times
 How it is read
     In a process of its own for each camera (`drivers.camera.capture`), because FFmpeg may hang in a read. It sends records
     through a pipe of 1 MiB (`drivers.camera.records`); when that is full, the camera waits. What a camera sends over TCP is
-    read every 0.2 s in one go, since waking up costs more than reading. When nothing comes for `stall_timeout` the process
+    read every 0.3 s in one go, since waking up costs more than reading. When nothing comes for `stall_timeout` the process
     is killed and the camera opened again with backoff. The process ends when its standard input does, so it can't outlive a
     gateway that was killed. A frame is at most 16 MiB.
 

@@ -34,7 +34,7 @@ from drivers.camera.records import MAX_PAYLOAD_BYTES
 GOODBYE_S = 1.0
 """For telling the camera that nobody looks any more."""
 ALIVE_NS = NS // 2
-GATHER_S = 0.2
+GATHER_S = 0.3
 """What a camera sends meanwhile is read in one go: waking up for each frame costs more than all the rest."""
 WAITED_NS = NS // 1000
 """A frame that had to be waited for so long was the newest."""
@@ -102,7 +102,7 @@ class Input:
         if codec == "mjpeg":
             self._size = jpeg_size(payload) or self._size
             return
-        sets = parameter_sets(codec, payload)
+        sets = parameter_sets(codec, payload, self._extradata)
         if sets and sets != self._extradata:
             self._size = picture_size(codec, payload) or self._size
             self._extradata = sets

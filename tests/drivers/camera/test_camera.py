@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,21 @@ def test_a_camera_that_brings_nothing_is_given_up(tmp_path: Path) -> None:
         pid = camera._child.pid
         with pytest.raises(DeviceLostError, match="nothing has come for 1s: check its power"):
             watched(camera, 1)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_that_hangs_itself_is_killed(tmp_path: Path) -> None:
+    film(tmp_path / "film.mp4")
+    camera = driver(CameraConfig(url=str(tmp_path / "film.mp4"), loop=True))
+    with closing(camera):
+        camera.open(None)
+        watched(camera, 1)
+        camera._config = replace(camera._config, stall_timeout=Duration(1))
+        assert camera._child is not None
+        pid = camera._child.pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(DeviceLostError, match="nothing has come for 1s"):
+            watched(camera, 1_000)
     assert not Path(f"/proc/{pid}").exists()
 
 

@@ -232,6 +232,8 @@ def test_a_fixed_length_without_sync_is_cut_by_length_and_aligned_by_silence() -
     )
     assert readings_of(framing, b"\x01\x02\x03\x02\x02\x04") == [b"\x01\x02\x03", b"\x02\x02\x04"]
     assert readings_of(framing, b"\x09\x01\x02\x03\x01\x02\x03") == []
+    # It could be in the middle of a frame as well.
+    assert readings_of(framing, b"\x01\x02\x03") == []
     assert framing.bad == 1
     framing.gap()
     assert readings_of(framing, b"\x01\x02\x03") == [b"\x01\x02\x03"]

@@ -80,6 +80,11 @@ def test_a_babbling_line_is_not_kept_in_memory() -> None:
     assert readings_of(framer, b"\nback\n") == [b"back"]
 
 
+def test_a_terminator_may_come_in_two_pieces() -> None:
+    framer = LineFramer(b"\r\n")
+    assert readings_of(framer, b"12.7\r", b"\n") == [b"12.7"]
+
+
 def test_lines_that_do_not_match_the_pattern_are_bad() -> None:
     framer = LineFramer(pattern=r"-?\d+\.\d")
     assert readings_of(framer, b"12.7\n\xf0\x9f\x00\n-3.1\n12.7x\n") == [b"12.7", b"-3.1"]

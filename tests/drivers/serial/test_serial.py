@@ -151,7 +151,10 @@ def test_an_adapter_pulled_out_while_it_is_set_up_leaves_no_open_file(
 ) -> None:
     adapter.plug_in()
 
+    lines: list[Line] = []
+
     def gone(line: Line) -> None:
+        lines.append(line)
         raise termios.error(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Line, "_ask_for_marks", gone)

@@ -165,7 +165,8 @@ def test_a_silent_device_is_left_alone_for_longer_and_longer_and_the_others_do_n
 
 
 def test_a_device_that_is_back_is_asked_as_before() -> None:
-    bus = Bus(config(one()), {1: lambda request, number: good(request, number) if number >= 4 else []})
+    # Asked again at once, too, where one answer is lost later on.
+    bus = Bus(config(one()), {1: lambda request, number: good(request, number) if number >= 4 and number != 8 else []})
     bus.run(20.0)
     back_s = bus.ended[[ended.answered for _, ended in bus.ended].index(True)][0]
     assert bus.answered(1) == 20 - int(back_s)
@@ -199,7 +200,7 @@ def test_an_exception_is_an_answer() -> None:
 def test_noise_and_other_devices_late_answers_cost_nothing(before: bytes) -> None:
     bus = Bus(config(one()), {1: lambda request, number: [(0.005, before), (0.02, answer(request) + b"\x00")]})
     bus.run(0.5)
-    assert bus.answered(1) == 1
+    assert [ended.values for _, ended in bus.ended] == [{"r0": 0}]
     assert len(bus.sent) == 1
 
 
@@ -226,10 +227,10 @@ def test_a_damaged_answer_is_counted_and_asked_for_again() -> None:
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_that_to_the_next_request() -> None:
-    """Both answers to a repeated request come, the second when something else could have been asked."""
+    """Both answers to a repeated request come, the second when something else could have been asked for."""
 
     def late(request: bytes, number: int) -> Sequence[tuple[float, bytes]]:
-        return [(0.25 if number == 0 else 0.15, answer(request))] if number < 2 else good(request, number)
+        return [(0.25 if number == 0 else 0.15, answer(request))]
 
     bus = Bus(config(one(address=7), one(address=70)), {1: late})
     bus.run(2.0)
