@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from drivers.batch import check_size
 from drivers.contract import DriverConfigError, SourceSettings
 from drivers.file import FileDriver
 from drivers.file.config import FileConfig
 from storage.clock import FakeClock
+from storage.model import MAX_APPEND_BYTES
 from storage.units import Duration
 from tests.drivers.file.watching import SETTINGS, Watched
 
@@ -276,6 +278,42 @@ def test_nothing_is_let_go_of_that_the_stream_does_not_take(tmp_path: Path) -> N
     watched.pass_time()
     assert watched.names() == ["a.log"]
     assert "takes nothing" in watched.trouble
+
+
+@pytest.mark.parametrize(("stream", "says"), [("{0}", "stream name of 260 bytes"), ("x/{0}", "would be stream 3")])
+def test_nothing_is_let_go_of_whose_stream_cannot_be(
+    stream: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.file.driver.MAX_STREAMS", 2)
+    settings = SourceSettings(name="s", driver="file", stream=stream if "/" in stream else "long" * 60 + stream)
+    watched = Watched(tmp_path / "in", replace(LINES, recursive=True, order="name"), settings)
+    for folder in ("a", "b", "c" * 20):
+        watched.put(f"{folder}/a.log", f"{folder}\n")
+    watched.pass_time()
+    assert watched.payloads == [b"a", b"b"]
+    assert watched.names("c" * 20) == ["a.log"]
+    assert says in watched.trouble
+
+
+def test_a_routing_key_is_cut_to_what_it_may_be(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "in", FileConfig(key_column="k"))
+    watched.put("a.jsonl", '{"k":"%s"}\n' % ("é" * 1000))
+    watched.pass_time()
+    assert [event.routing_key for event in watched.sink.events] == ["é" * 512]
+
+
+def test_large_whole_files_of_a_bulk_stream_come_alone(tmp_path: Path) -> None:
+    for name, size in (("1.bin", 1), ("2.bin", 40 << 20), ("3.bin", 1)):
+        (tmp_path / name).write_bytes(bytes(size))
+    config = FileConfig(directory=tmp_path, order="name", min_age=Duration(0))
+    driver = FileDriver(config, SETTINGS, FakeClock())
+    driver.limit_with(lambda stream: MAX_APPEND_BYTES)
+    driver.open(None)
+    deliveries = [delivery for _ in range(6) if (delivery := driver.poll(0)) is not None]
+    driver.close()
+    for delivery in deliveries:
+        check_size(delivery)
+    assert [delivery.size_bytes for delivery in deliveries] == [1, 40 << 20, 1]
 
 
 def test_stream_and_key_may_be_made_from_the_path(tmp_path: Path) -> None:
