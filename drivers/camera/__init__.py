@@ -18,7 +18,7 @@ Where video begins anew (`drivers.camera.continuity`)
     The first frame behind a discontinuity is a key frame: what comes before it is left out and counted as lost. `start` is
     the first of a source, `reopened` the first of every later opening, `skipped` behind frames that the store had no room
     for, `lost` behind a damaged frame or a hole in the camera's time, `timestamps` where the camera's clock was set,
-    `changed` where codec, picture size or parameter sets are others. Above 10 s between two key frames the log says so.
+    `changed` where codec, picture size or parameter sets are others. Above 10 s between two key frames the source is troubled.
 
 Times
     `captured_ns` is the boot clock's: when the first frame after a discontinuity arrived, and from there on the camera's

@@ -169,7 +169,6 @@ class Capture:
         self._gate = make_gate(job.gate)
         self._told = (0, 0, 0)
         self._told_ns = 0
-        self._too_large = 0
         self._warned = False
 
     def run(self) -> None:
@@ -267,7 +266,8 @@ class Output:
         self._lock = Lock()
 
     def add(self, record: bytes) -> None:
-        self._waiting.append(record)
+        with self._lock:
+            self._waiting.append(record)
 
     def flush(self) -> None:
         """Raises BrokenPipeError when the driver is gone."""
