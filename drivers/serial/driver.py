@@ -96,13 +96,17 @@ class SerialDriver:
 
     def _taken(self, pieces: Sequence[Piece], now_ns: int) -> list[Reading]:
         self._last_ns = now_ns
+        kinds = [piece.kind for piece in pieces]
+        self._counters["breaks"] += kinds.count(Kind.BREAK)
+        self._counters["damaged_bytes"] += kinds.count(Kind.DAMAGED)
+        if self._config.framing == "raw":
+            return self._framer.feed(b"".join([piece.data for piece in pieces]), now_ns)
         readings: list[Reading] = []
         for kind, data in pieces:
             if kind is Kind.DATA:
                 readings += self._framer.feed(self._after_first_line(data), now_ns)
-                continue
-            self._counters["breaks" if kind is Kind.BREAK else "damaged_bytes"] += 1
-            self._framer.spoil(data)
+            else:
+                readings += self._framer.spoil(data, now_ns)
         return readings
 
     def _after_silence(self, now_ns: int) -> list[Reading]:

@@ -34,8 +34,11 @@ class Framer(Protocol):
     def feed(self, data: bytes, time_ns: int = 0) -> list[Reading]:
         """The readings that `data` completes, which came at `time_ns`."""
 
-    def spoil(self, data: bytes) -> None:
-        """A byte came that the receiver says is damaged, or a break (b""): the frame that it falls into is bad."""
+    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
+        """A byte came that the receiver says is damaged, or a break (b""): the frame that it falls into is bad.
+
+        The readings that are complete now: where a false frame proves wrong, there may be good ones in it.
+        """
 
     def gap(self) -> list[Reading]:
         """The line was silent for as long as it never is within a frame: what is not complete is given up."""

@@ -37,8 +37,9 @@ class LineFramer:
         self._mismatched += len(lines) - len(matching)
         return matching
 
-    def spoil(self, data: bytes) -> None:
+    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
         self._cutter.spoil(data)
+        return []
 
     def gap(self) -> list[Reading]:
         self._cutter.gap()

@@ -46,8 +46,9 @@ class NmeaFramer:
     def feed(self, data: bytes, time_ns: int = 0) -> list[Reading]:
         return [reading for line in self._cutter.feed(data) if (reading := self._sentence(line)) is not None]
 
-    def spoil(self, data: bytes) -> None:
+    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
         self._cutter.spoil(data)
+        return []
 
     def gap(self) -> list[Reading]:
         self._cutter.gap()

@@ -35,8 +35,8 @@ class RawFramer:
             self._began_ns = time_ns
         return readings
 
-    def spoil(self, data: bytes) -> None:
-        self._buffer += data
+    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
+        return self.feed(data, time_ns)
 
     def gap(self) -> list[Reading]:
         if not self._buffer:

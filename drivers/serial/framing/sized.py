@@ -87,12 +87,11 @@ class SizedFramer:
         self._forget(at)
         return readings
 
-    def spoil(self, data: bytes) -> None:
-        if self._lost:
-            return
-        self._buffer += data
-        if self._buffer:
-            self._spoiled.append(len(self._buffer) - 1)
+    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
+        last = len(self._buffer) + len(data) - 1
+        if last >= 0 and not self._lost and self._spoiled[-1:] != [last]:
+            self._spoiled.append(last)
+        return self.feed(data, time_ns)
 
     def gap(self) -> list[Reading]:
         if len(self._buffer) > self._covered:

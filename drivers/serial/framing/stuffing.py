@@ -72,8 +72,9 @@ class StuffedFramer:
     def feed(self, data: bytes, time_ns: int = 0) -> list[Reading]:
         return [Reading(packet) for piece in self._cutter.feed(data) if (packet := self._packet(piece))]
 
-    def spoil(self, data: bytes) -> None:
+    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
         self._cutter.spoil(data)
+        return []
 
     def gap(self) -> list[Reading]:
         self._cutter.gap()

@@ -118,7 +118,7 @@ class ModbusDriver:
         if polling.all_silent:
             raise DeviceLostError(
                 f"no device answers at {config.port} with {config.baud} baud, parity {config.parity}, {config.stopbits} stop "
-                f"bits (asked: {', '.join(map(str, sorted({round.device for round in self._rounds})))}): check power, wiring "
+                f"bits (asked: {', '.join(map(str, sorted({asked.device for asked in self._rounds})))}): check power, wiring "
                 "(A and B swapped?), addresses and these settings; it is tried again by itself"
             )
         if device not in self._silent:

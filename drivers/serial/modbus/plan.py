@@ -25,9 +25,9 @@ class Request:
     registers: tuple[Register, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Round:
-    """What is asked of one device every `interval_s`, and becomes one reading."""
+    """What is asked of one device every `interval_s`, and becomes one reading. It is itself alone: a cheap key."""
 
     device: int
     interval_s: float

@@ -65,7 +65,7 @@ class Polling:
     ) -> None:
         # In the order in which they were last asked.
         self._due_ns = dict.fromkeys(rounds, now_ns)
-        self._devices = {round.device: _Device() for round in rounds}
+        self._devices = {asked.device: _Device() for asked in rounds}
         self._character_ns = int(BITS_PER_CHARACTER * 1e9 / baud)
         self._silence_ns = int(silence_s(baud) * 1e9)
         self._timeout_ns = int(timeout_s * 1e9)
@@ -74,6 +74,7 @@ class Polling:
         self._quiet_from_ns = now_ns
         self._running: _Running | None = None
         self._exchange: Exchange | None = None
+        self._asked_ns = now_ns
         self._deadline_ns = 0
         self.counters = {"timeouts": 0, "exceptions": 0, "bad": 0, "lost": 0}
 
@@ -99,18 +100,19 @@ class Polling:
     def _free_ns(self) -> int:
         return self._quiet_from_ns + self._silence_ns
 
-    def _ready_ns(self, round: Round) -> int:
+    def _ready_ns(self, due: Round) -> int:
         """When it can begin, or be left out."""
-        device = self._devices[round.device]
-        return self._due_ns[round] if device.silent else max(self._due_ns[round], device.not_before_ns)
+        device = self._devices[due.device]
+        return self._due_ns[due] if device.silent else max(self._due_ns[due], device.not_before_ns)
 
     def give_up_babble(self, now_ns: int) -> bool:
         """True, and what is due is lost: somebody talks all the time, and nothing could be asked for a while."""
-        if self._running is not None or now_ns - min(self._due_ns.values()) < MOST_BABBLE_S * 1e9:
+        waiting_ns = now_ns - max(self._asked_ns, min(self._due_ns.values()))
+        if self._running is not None or waiting_ns < MOST_BABBLE_S * 1e9:
             return False
-        for round, due_ns in self._due_ns.items():
-            self.counters["lost"] += max(0, (now_ns - due_ns) // int(round.interval_s * 1e9) + 1)
-            self._due_ns[round] = now_ns
+        for due, due_ns in self._due_ns.items():
+            self.counters["lost"] += max(0, (now_ns - due_ns) // int(due.interval_s * 1e9) + 1)
+            self._due_ns[due] = now_ns
         return True
 
     def request(self, now_ns: int) -> bytes | None:
@@ -125,6 +127,7 @@ class Polling:
         exchange = Exchange(running.round.requests[running.next])
         running.attempts += 1
         self._exchange = exchange
+        self._asked_ns = now_ns
         self._quiet_from_ns = now_ns + len(exchange.sent) * self._character_ns
         self._deadline_ns = self._quiet_from_ns + exchange.answer_bytes * self._character_ns + self._timeout_ns
         return exchange.sent
@@ -173,20 +176,20 @@ class Polling:
 
     def _next_round(self, now_ns: int) -> _Running | None:
         """Of those that are due the one that was asked longest ago; of a device that is left alone it is lost."""
-        for round in list(self._due_ns):
-            if self._ready_ns(round) > now_ns:
+        for due in list(self._due_ns):
+            if self._ready_ns(due) > now_ns:
                 continue
-            device = self._devices[round.device]
+            device = self._devices[due.device]
             left_alone = device.silent and now_ns < device.not_before_ns
-            due_ns, interval_ns = self._due_ns[round], int(round.interval_s * 1e9)
+            due_ns, interval_ns = self._due_ns[due], int(due.interval_s * 1e9)
             missed = (now_ns - due_ns) // interval_ns
             self.counters["lost"] += missed + bool(left_alone)
             next_ns = due_ns + (missed + 1) * interval_ns
             if left_alone:
-                self._due_ns[round] = next_ns
+                self._due_ns[due] = next_ns
                 continue
             # To the end of the order.
-            del self._due_ns[round]
-            self._due_ns[round] = next_ns
-            return _Running(round)
+            del self._due_ns[due]
+            self._due_ns[due] = next_ns
+            return _Running(due)
         return None

@@ -68,6 +68,13 @@ def made(config: SerialConfig) -> Framer:
     return framer(config, "flow")
 
 
+def kept(framing: Framer) -> int:
+    """Bytes and marks that it holds."""
+    holders = (framing, vars(framing).get("_cutter", framing))
+    values = [value for holder in holders for value in vars(holder).values()]
+    return sum(len(value) for value in values if isinstance(value, bytearray | list))
+
+
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
     return [data[low:high] for low, high in pairwise(edges)]
@@ -131,9 +138,27 @@ def test_a_babbling_line_is_counted_and_not_kept(config: SerialConfig, frame: by
     framing = made(config)
     for _ in range(200):
         framing.feed(b"\x55\xaa" * 500)
-    kept = [value for holder in (framing, getattr(framing, "_cutter", framing)) for value in vars(holder).values()]
-    assert sum(len(value) for value in kept if isinstance(value, bytearray)) <= 5000
+    assert kept(framing) <= 5000
     assert framing.bad >= 1
+
+
+@every_framing
+def test_a_flood_of_damaged_bytes_and_breaks_is_not_kept(config: SerialConfig, frame: bytes) -> None:
+    """As a receiver at the wrong rate hears it: not one good byte among them."""
+    framing = made(replace(config, max_line_bytes=100, max_frame_bytes=100))
+    for _ in range(3000):
+        framing.spoil(b"\xaa")
+        framing.spoil(b"")
+        framing.spoil(b"\x55")
+    assert kept(framing) <= 300
+    assert framing.bad >= 1
+
+
+def test_a_good_frame_in_a_false_one_is_found_when_a_damaged_byte_proves_it_false() -> None:
+    framing = made(LENGTH)
+    inside = prefixed(b"one")
+    assert readings_of(framing, SYNC + bytes([len(inside)]) + inside + b"x") == []
+    assert [reading.payload for reading in framing.spoil(b"y")] == [inside]
 
 
 @every_framing
@@ -152,7 +177,7 @@ def test_a_damaged_byte_spoils_the_frame_that_it_falls_into_and_no_other(config:
     framing = made(config)
     half = len(frame) // 2
     readings = readings_of(framing, frame, frame[:half])
-    framing.spoil(frame[half : half + 1])
+    assert framing.spoil(frame[half : half + 1]) == []
     assert len(readings) + len(readings_of(framing, frame[half + 1 :], frame, frame)) == 3
     assert framing.bad == 1
 

@@ -184,6 +184,19 @@ def test_breaks_and_damaged_bytes_are_counted_and_cost_the_frame_that_they_fall_
     monkeypatch.undo()
 
 
+def test_a_capture_holds_damaged_bytes_as_the_receiver_made_them_out(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = opened(adapter, SerialConfig(port=str(adapter.name), framing="raw"))
+    read = iter([b"ab\xff\x00c\xff\x00dx\xff\x00\x00y"])
+    monkeypatch.setattr("drivers.serial.line.os.read", lambda descriptor, size: next(read))
+    adapter.say(b"x")
+    running.until(lambda: len(running.sink.events) == 1, "the chunk")
+    assert running.sink.payloads() == [b"abcdxy"]
+    assert [running.counter(name) for name in ("bad", "breaks", "damaged_bytes")] == [0, 1, 2]
+    monkeypatch.undo()
+
+
 def test_a_rate_that_no_adapter_has_is_refused(adapter: Adapter) -> None:
     with pytest.raises(DriverConfigError, match="baud = 1: use 50 to"):
         SerialDriver(SerialConfig(port=str(adapter.name), baud=1), SETTINGS, FakeClock())

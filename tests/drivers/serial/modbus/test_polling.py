@@ -258,6 +258,16 @@ def test_a_line_that_is_never_silent_is_given_up() -> None:
     assert bus.polling.counters["bad"] > 2000
 
 
+def test_a_byte_of_noise_on_a_line_that_cannot_keep_up_is_no_babble() -> None:
+    slow = [one(device, interval_s=0.5) for device in range(1, 240)]
+    bus = Bus(config(*slow), dict.fromkeys(range(1, 240), good))
+    for step in range(100):
+        bus.say(20 + step / 1e4, b"U")
+    bus.run(20.01)
+    assert min(bus.polling._due_ns.values()) < 14.9e9
+    assert not bus.polling.give_up_babble(bus.now_ns)
+
+
 def test_neighbours_are_read_together_and_nothing_that_nobody_asked_for() -> None:
     registers = (
         Register(name="a", address=0),
