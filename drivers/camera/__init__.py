@@ -18,7 +18,7 @@ Where video begins anew (`drivers.camera.continuity`)
     The first frame behind a discontinuity is a key frame: what comes before it is left out and counted as lost. `start` is
     the first of a source, `reopened` the first of every later opening, `skipped` behind frames that the store had no room
     for, `lost` behind a damaged frame or a hole in the camera's time, `timestamps` where the camera's clock was set,
-    `changed` where codec, picture size or parameter sets are others. Above 10 s between two key frames the log says so.
+    `changed` where codec, picture size or parameter sets are others. Above 10 s between two key frames the source is troubled.
 
 Times
     `captured_ns` is the boot clock's: when the first frame after a discontinuity arrived, and from there on the camera's
@@ -28,7 +28,7 @@ Times
 How it is read
     In a process of its own for each camera (`drivers.camera.capture`), because FFmpeg may hang in a read. It sends records
     through a pipe of 1 MiB (`drivers.camera.records`); when that is full, the camera waits. What a camera sends over TCP is
-    read every 0.2 s in one go, since waking up costs more than reading. When nothing comes for `stall_timeout` the process
+    read every 0.3 s in one go, since waking up costs more than reading. When nothing comes for `stall_timeout` the process
     is killed and the camera opened again with backoff. The process ends when its standard input does, so it can't outlive a
     gateway that was killed. A frame is at most 16 MiB.
 

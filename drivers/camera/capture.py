@@ -34,7 +34,7 @@ from drivers.camera.records import MAX_PAYLOAD_BYTES
 GOODBYE_S = 1.0
 """For telling the camera that nobody looks any more."""
 ALIVE_NS = NS // 2
-GATHER_S = 0.2
+GATHER_S = 0.3
 """What a camera sends meanwhile is read in one go: waking up for each frame costs more than all the rest."""
 WAITED_NS = NS // 1000
 """A frame that had to be waited for so long was the newest."""
@@ -102,7 +102,7 @@ class Input:
         if codec == "mjpeg":
             self._size = jpeg_size(payload) or self._size
             return
-        sets = parameter_sets(codec, payload)
+        sets = parameter_sets(codec, payload, self._extradata)
         if sets and sets != self._extradata:
             self._size = picture_size(codec, payload) or self._size
             self._extradata = sets
@@ -169,7 +169,6 @@ class Capture:
         self._gate = make_gate(job.gate)
         self._told = (0, 0, 0)
         self._told_ns = 0
-        self._too_large = 0
         self._warned = False
 
     def run(self) -> None:
@@ -267,7 +266,8 @@ class Output:
         self._lock = Lock()
 
     def add(self, record: bytes) -> None:
-        self._waiting.append(record)
+        with self._lock:
+            self._waiting.append(record)
 
     def flush(self) -> None:
         """Raises BrokenPipeError when the driver is gone."""

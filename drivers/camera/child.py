@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -44,7 +45,9 @@ class Child:
         self._small = False
         self._records = Records()
         os.set_blocking(self._output.fileno(), False)
-        fcntl.fcntl(self._output.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        with contextlib.suppress(PermissionError):
+            # A user with very many pipes gets small ones (pipe(7)): slower, and nothing is lost.
+            fcntl.fcntl(self._output.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._input.write(job.to_json() + b"\n")
 
     @property

@@ -19,7 +19,7 @@ SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
 class CameraConfig:
     """A camera: RTSP, MJPEG over HTTP, USB (V4L2), or a video file in its place."""
 
-    url: str = ""
+    url: str = field(default="", repr=False)
     """`rtsp://user@host/path`, `http://…` of an MJPEG stream, or a video file, which is played at its own pace."""
     device: str = "/dev/video0"
     """A USB camera, where there is no `url`; prefer a name under /dev/v4l/by-id, which stays the same in another socket."""
@@ -27,7 +27,7 @@ class CameraConfig:
     """A file that holds the password alone. The user's name stays in `url`."""
     transport: Literal["tcp", "udp"] = "tcp"
     """How RTSP brings the video. Over udp a weak network loses frames in place of delaying them."""
-    stall_timeout: Duration = Duration(10)
+    stall_timeout: Duration = Duration(8)
     """A camera that brings nothing for so long is given up and opened again."""
     size: str = ""
     """Of a USB camera: the picture size to ask for, such as "1280x720". Unless given: the camera's own choice."""

@@ -40,6 +40,7 @@ class CameraDriver:
         self._alive_ns = 0
         self._hangs = False
         self._ended_by = ""
+        self._trouble: str | None = None
         self._played = False
         self._skipping = False
         self._cursor: bytes | None = None
@@ -48,6 +49,10 @@ class CameraDriver:
     @property
     def counters(self) -> Mapping[str, int]:
         return self._counters
+
+    @property
+    def trouble(self) -> str | None:
+        return self._trouble
 
     def open(self, state: bytes | None) -> None:
         """Start the process. What keeps it from opening the camera is told by a poll."""
@@ -109,7 +114,7 @@ class CameraDriver:
             self._counters["bad"] += bad
             self._counters["gated"] += gated
         elif kind == records.NOTE:
-            _log.warning("source %s: %s", self._settings.name, body.decode(errors="replace"))
+            self._trouble = body.decode(errors="replace")
         elif kind == records.ERROR:
             # Frames may have come before it: it is told by the next poll.
             self._ended_by = _with_remedy(body.decode(errors="replace"))

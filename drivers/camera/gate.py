@@ -7,8 +7,8 @@
     motion      whole groups of pictures: while something moves,         key frames, two a second at most
                 and around it
 
-What a gate holds back is meant to be missing. The first frame behind it is marked as a discontinuity, `gated`, unless
-it bears another mark already, and counted in `gated`.
+What a gate holds back is meant to be missing: it is counted as `gated`, and the first frame behind it is marked as a
+discontinuity of that name, unless it bears another mark already.
 """
 
 from __future__ import annotations

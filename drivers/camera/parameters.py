@@ -10,9 +10,13 @@ from __future__ import annotations
 _START = b"\x00\x00\x01"
 
 
-def parameter_sets(codec: str, payload: bytes) -> bytes:
-    """The parameter sets in a frame, each behind 00 00 00 01; empty where it has none, or is no byte stream."""
-    if not payload.startswith((_START, b"\x00" + _START)) or codec not in ("h264", "hevc"):
+def parameter_sets(codec: str, payload: bytes, extradata: bytes = b"") -> bytes:
+    """The parameter sets in a frame, each behind 00 00 00 01; empty where it has none.
+
+    Nor has it where its units have lengths before them, of which some look like 00 00 01: where `extradata` is an avcC or
+    hvcC record (ISO/IEC 14496-15), which begins with 1.
+    """
+    if codec not in ("h264", "hevc") or extradata.startswith(b"\x01"):
         return b""
     found = []
     begin = payload.find(_START) + 3

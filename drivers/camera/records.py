@@ -2,7 +2,7 @@
 
     P  one frame: `_PACKET` with its codec, mark, extradata and payload behind it
     C  what was counted since the last C: lost, bad, gated; sent at least every second in which the camera sent frames
-    N  a line for the log
+    N  what a person should know of the camera
     E  why it ends; the process is gone behind it
     X  a file was played to its end, nothing more will come
 

@@ -59,9 +59,8 @@ class TimeLapseGate:
         if self._key_ns is not None and not key_frame.discontinuity:
             self._key_gap_ns = key_frame.captured_ns - self._key_ns
         self._key_ns = key_frame.captured_ns
-        self._decoder = None
-        self._waiting, self._waiting_bytes = [], 0
         self._decoder = Decoder(key_frame)
+        self._waiting, self._waiting_bytes = [], 0
 
     def _key_frame_will_do(self, packet: Packet) -> bool:
         """Whether to wait for the next key frame; no longer than it should take."""

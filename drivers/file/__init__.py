@@ -35,8 +35,9 @@ Exactly once
 Limits
     10,000 files looked at in one look, those that are first in `order`. 9,000 files known: read and not yet moved, or
     kept; of kept files that are gone the oldest are forgotten when room is needed. A line or row is at most 4 MiB, a cell
-    of a CSV file 128 KiB; longer ones are bad. A whole file is at most as large as an event of its stream: 8 MiB, of
-    a bulk stream 64 MiB; larger ones go to `failed`. Deliveries are of some 1 MiB read, at most 75,000 events and 256 files.
+    of a CSV file 128 KiB; longer ones are bad. A routing key is cut to 1,024 bytes. A whole file is at most as large as an
+    event of its stream: 8 MiB, of a bulk stream 64 MiB; larger ones go to `failed`. A delivery is of some 1 MiB read, at
+    most 75,000 events and 256 files.
 
 `follow` (`FollowDriver`): one file that another program appends lines to, across rotation
     A line is taken when its end is there. Rotation by renaming (the old file is read until it has not grown for `settle`) and
@@ -46,8 +47,8 @@ Limits
     copying and truncating loses of lines that are written between the two is lost for every reader.
 
 Steps
-    file.read, file.stored (all of a file is, and it may go), file.copied, file.moved, file.forgotten;
-    follow.read, follow.switched
+    file.read, file.stored (all of a file is, and it may go), file.copied, file.removed (here, once it was copied), file.moved,
+    file.forgotten; follow.read, follow.switched
 """
 
 from drivers.file.driver import FileDriver

@@ -8,15 +8,25 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
-from drivers.contract import Delivery, DeviceLostError, DriverError, Shape, SourceSettings, new_counters
+from drivers.contract import (
+    MAX_DELIVERY_BYTES,
+    Delivery,
+    DeviceLostError,
+    DriverError,
+    Shape,
+    SourceSettings,
+    new_counters,
+)
 from drivers.file.config import FileConfig, check, folder, root_of
 from drivers.file.listing import Entry, Listing
 from drivers.file.moving import Mover
 from drivers.file.reading import OpenFile, is_whole, to_frames
 from drivers.file.state import FileState, look_of, part_name
+from drivers.outbox import MAX_STREAMS
 from drivers.template import Router
 from storage.clock import Clock
-from storage.model import MAX_EVENT_BYTES, Append, Frame
+from storage.errors import InvalidNameError
+from storage.model import MAX_EVENT_BYTES, Append, Frame, check_stream_name
 from storage.trace import Trace, no_trace
 
 MAX_FILES = 9_000
@@ -84,6 +94,7 @@ class FileDriver:
         self._ready: deque[Entry] = deque()
         self._open: OpenFile | None = None
         self._unread: dict[str, str] = {}
+        self._streams: set[str] = set()
         self._counters = new_counters() | dict.fromkeys(
             ("files_done", "files_failed", "files_vanished", "moves_failed", "untimed"), 0
         )
@@ -229,6 +240,8 @@ class FileDriver:
         file = self._open
         assert file is not None
         state, stored_bad = file.state, file.state.bad
+        if file.whole and batch.events and batch.size_bytes + state.size_bytes > MAX_DELIVERY_BYTES:
+            return False
         stream, key = self._route(_text_of(state.path))
         try:
             records = file.read()
@@ -240,7 +253,6 @@ class FileDriver:
             # It is being written to again. What has been read of it is known.
             self._close_file()
             return True
-        self._unread.pop(state.path, None)
         self._trace("file.read", {"file": state.path, "events": len(records.payloads)})
         shift_ns = self._clock.wall_ns() - self._clock.boot_ns() if self._clock.trusted() else None
         content_type = self._settings.content_type or file.content_type
@@ -263,8 +275,8 @@ class FileDriver:
         entry = self._ready.popleft()
         batch.opened += 1
         stream, _ = self._route(_text_of(entry.path))
-        if not self._takes(stream):
-            self._unread[entry.path] = f"stream {stream} takes nothing (sealed, or mirrored from another node)"
+        if why := self._refused(stream):
+            self._unread[entry.path] = why
             return False
         try:
             self._open = self._opened(entry, self._most_bytes(stream))
@@ -272,6 +284,20 @@ class FileDriver:
             if not isinstance(error, FileNotFoundError):
                 self._unread[entry.path] = error.strerror or str(error)
         return self._open is not None
+
+    def _refused(self, stream: str) -> str:
+        """Why the store would not take what is for `stream`. What it refuses is acknowledged, and its file would go."""
+        try:
+            check_stream_name(stream)
+        except InvalidNameError as error:
+            return str(error)
+        if not self._takes(stream):
+            return f"stream {stream} takes nothing (sealed, or mirrored from another node)"
+        self._streams.add(stream)
+        if len(self._streams) > MAX_STREAMS:
+            self._streams.discard(stream)
+            return f"{stream} would be stream {MAX_STREAMS + 1} of this source"
+        return ""
 
     def _opened(self, entry: Entry, most_bytes: int) -> OpenFile | None:
         """None where it is not what was seen any more. Raises OSError."""

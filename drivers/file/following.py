@@ -77,7 +77,7 @@ class FollowDriver:
         self._skipping = False
         self._marks: list[Mark] = []
         self._marks_changed = False
-        self._look: tuple[int, int] | None = None
+        self._look = (0, 0)
         self._changed_ns = 0
         self._counters = new_counters() | dict.fromkeys(("files_done", "files_vanished"), 0)
         self.trouble: str | None = None
@@ -151,10 +151,13 @@ class FollowDriver:
         """The file that reading stopped in, or else the next. False: there is none."""
         at = self._at
         assert at is not None
+        if not at.offset:
+            # Nothing tells a file of which nothing was read; but what has no mark is next.
+            return self._switch(members)
         newest_first = members[::-1]
         # By its inode first: what was copied lies there twice, and so does what begins alike.
         found = [each for each in newest_first if each.stat.st_ino == at.inode and at.is_in(each.descriptor, each.stat)]
-        if not found and at.offset:
+        if not found:
             found = [each for each in newest_first if each.path != self._path and at.is_in(each.descriptor, each.stat)]
         if found:
             self._take(found[0], at.offset)
@@ -162,13 +165,12 @@ class FollowDriver:
         if not members or members[-1].path != self._path:
             self.trouble = f"{self._path} is not there, nor what was read of it: it is waited for"
             return False
-        if at.offset:
-            self._counters["files_vanished"] += 1
-            _log.warning(
-                "source %s: the file that was read to byte %d is not beside %s any more, and what came behind that is gone: "
-                "keep more rotated files, and the newest not compressed (logrotate: delaycompress)",
-                self._settings.name, at.offset, self._path,
-            )  # fmt: skip
+        self._counters["files_vanished"] += 1
+        _log.warning(
+            "source %s: the file that was read to byte %d is not beside %s any more, and what came behind that is gone: keep "
+            "more rotated files, and the newest not compressed (logrotate: delaycompress)",
+            self._settings.name, at.offset, self._path,
+        )  # fmt: skip
         return self._switch(members)
 
     def _switch(self, members: list[Member]) -> bool:
@@ -192,7 +194,8 @@ class FollowDriver:
         self.close()
         self._descriptor = os.dup(member.descriptor)
         self._at = mark_of(member, offset)
-        self._look = None
+        self._look = member.stat.st_size, member.stat.st_mtime_ns
+        self._changed_ns = self._clock.boot_ns()
         self.trouble = None
 
     def _set_marks(self, marks: list[Mark]) -> None:
@@ -210,7 +213,7 @@ class FollowDriver:
         look = stat.st_size, stat.st_mtime_ns
         now_ns = self._clock.boot_ns()
         if look != self._look:
-            if not at.is_in(descriptor, stat):
+            if stat.st_size < self._look[0] or not at.is_in(descriptor, stat):
                 # It was cut, perhaps after it was copied: what was not read is in the copy.
                 self.close()
                 return None

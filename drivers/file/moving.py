@@ -13,6 +13,7 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class _Copy(NamedTuple):
     """A copy under way, across file systems."""
 
     state: FileState
-    target: Path
+    hidden: Path
     source: int
     made: int
 
@@ -60,9 +61,6 @@ class Mover:
 
     def __contains__(self, part_name: str) -> bool:
         return part_name in self._names
-
-    def __len__(self) -> int:
-        return len(self._names)
 
     def add(self, state: FileState) -> None:
         """All of it is stored, or never will be."""
@@ -115,6 +113,10 @@ class Mover:
 
     def _give_up(self, state: FileState, error: OSError) -> None:
         """For now."""
+        if self._copy is not None:
+            # On a full disk it would be in the way of all others. The file itself is still where it was.
+            with suppress(OSError):
+                self._copy.hidden.unlink()
         self.close()
         self._queue.remove(state)
         self._stuck.append(state)
@@ -166,7 +168,7 @@ class Mover:
             except OSError:
                 os.close(descriptor)
                 raise
-            self._copy = _Copy(state, target_folder, descriptor, made)
+            self._copy = _Copy(state, hidden, descriptor, made)
             return self._copy_on(self._copy)
         self._publish(state, source, target_folder)
         return True
@@ -185,17 +187,17 @@ class Mover:
         os.utime(copy.made, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         os.fsync(copy.made)
         self.close()
-        hidden = copy.target / f".{copy.state.part_name}.moving"
         if look_of(stat) != copy.state.look:
-            hidden.unlink()
+            copy.hidden.unlink()
             copy.state.done = False
             return True
-        _sync_folder(copy.target)
+        _sync_folder(copy.hidden.parent)
         self._trace("file.copied", {"file": copy.state.path})
         source = self._root / copy.state.path
         source.unlink()
         _sync_folder(source.parent)
-        self._publish(copy.state, hidden, copy.target)
+        self._trace("file.removed", {"file": copy.state.path})
+        self._publish(copy.state, copy.hidden, copy.hidden.parent)
         return True
 
     def _publish(self, state: FileState, source: Path, target_folder: Path) -> None:

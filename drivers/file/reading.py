@@ -19,7 +19,7 @@ from drivers.file.records import (
 )
 from drivers.file.state import FileState, digest, fingerprint, look_of
 from drivers.file.table import Dialect, UnreadableError, open_table
-from storage.model import Frame, Headers
+from storage.model import MAX_KEY_BYTES, Frame, Headers
 
 FORMAT_OF = {
     ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".log": "lines", ".txt": "lines",
@@ -162,16 +162,21 @@ def to_frames(
     times_ns, untimed = _boot_times(records, now_ns, shift_ns)
     if records.keys is None:
         captured_ns = now_ns if times_ns is None else times_ns[0]
-        return [Frame(records.payloads, routing_key, content_type, headers, captured_ns, times_ns)], untimed
+        return [Frame(records.payloads, _cut(routing_key), content_type, headers, captured_ns, times_ns)], untimed
     places: dict[str, list[int]] = {}
     for place, key in enumerate(records.keys):
-        places.setdefault(key or routing_key, []).append(place)
+        places.setdefault(_cut(key or routing_key), []).append(place)
     frames = []
     for key, of_key in places.items():
         times = None if times_ns is None else [times_ns[place] for place in of_key]
         payloads = [records.payloads[place] for place in of_key]
         frames.append(Frame(payloads, key, content_type, headers, now_ns if times is None else times[0], times))
     return frames, untimed
+
+
+def _cut(key: str) -> str:
+    """As much of it as a routing key may have."""
+    return key if 4 * len(key) <= MAX_KEY_BYTES else key.encode()[:MAX_KEY_BYTES].decode(errors="ignore")
 
 
 def _boot_times(records: Records, now_ns: int, shift_ns: int | None) -> tuple[list[int] | None, int]:

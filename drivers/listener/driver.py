@@ -35,6 +35,8 @@ REST_S = 0.001
 """While a delivery is on its way to the disk, sockets are looked at so often: first, and then half as often each time."""
 LONGEST_REST_S = 0.02
 EXPIRE_S = 1.0
+TOLD_PER_S = 20
+"""Disconnected clients of which each has a line in the log. Whoever sends rubbish could fill the journal."""
 MAX_WILLS = 10_000
 """That wait for their clients to come back. Above it one is an event at once."""
 WILL = ("mqtt.will", b"1")
@@ -94,6 +96,7 @@ class ListenerDriver:
         self._to_write: dict[Client, None] = {}
         self._named = 0
         self._expired_s = 0.0
+        self._ends_told = 0
         self._rests = 0
         self._trace: Trace = no_trace
         self._takes: Callable[[str], bool] = lambda stream: True
@@ -201,6 +204,7 @@ class ListenerDriver:
         now_s = self._now_s()
         if self._sessions is not None and now_s - self._expired_s >= EXPIRE_S:
             self._expired_s = now_s
+            self._tell_the_rest()
             self._sessions.expire(now_s)
             for client_id in [client_id for client_id, will in self._wills.items() if will.due_s <= now_s]:
                 intake.take(*self._wills.pop(client_id)[:2])
@@ -315,7 +319,15 @@ class ListenerDriver:
 
     def _count(self, ended: End, who: str) -> None:
         self._counters[_COUNTED.get(ended.code, "malformed")] += 1
-        _log.info("source %s: %s: %s", self._settings.name, who, ended.what)
+        self._ends_told += 1
+        if self._ends_told <= TOLD_PER_S:
+            _log.info("source %s: %s: %s", self._settings.name, who, ended.what)
+
+    def _tell_the_rest(self) -> None:
+        """How many ends there were that have no line of their own in the log."""
+        if self._ends_told > TOLD_PER_S:
+            _log.info("source %s: %d more were disconnected", self._settings.name, self._ends_told - TOLD_PER_S)
+        self._ends_told = 0
 
     # Answers
 

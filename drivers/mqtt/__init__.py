@@ -20,7 +20,9 @@ Redeliveries
     - A new session (`session present` = 0) has no redeliveries: there are no candidates.
 
     Retained messages come with every SUBSCRIBE, so there is none where the session is still there and the topics are the
-    same; the topics are in the cursor too. Under MQTT 5 the broker is asked to send them to new subscriptions only.
+    same; the topics are in the cursor too. Under MQTT 5 all is subscribed with every connection, since a broker that was
+    killed may have saved the session and not its subscriptions, and the broker is asked to send retained messages to new
+    subscriptions only.
 
 How far exactly once goes
     It holds across any kill of ours and any loss of the connection, for what the broker had taken at QoS 1, with the

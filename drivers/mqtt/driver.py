@@ -59,6 +59,7 @@ class MqttDriver:
         self._redelivery = Redelivery()
         self._session = f"{self._broker.host}:{self._broker.port}/{self._client_id}"
         self._topics: tuple[str, ...] = ()
+        self._asked_for: list[str] = []
         self._subscription: int | None = None
         self._question: int | None = None
         self._receipts: deque[_Receipt] = deque()
@@ -119,15 +120,17 @@ class MqttDriver:
     # Subscribing
 
     def _subscribe(self, connection: Connection, subscribed: Sequence[str]) -> None:
-        """Only what is not subscribed yet: a second SUBSCRIBE would bring the retained messages again."""
+        """Under 3.1.1 only what is not subscribed yet: a second SUBSCRIBE would bring the retained messages again. Under 5 all of
+        it: a broker that was killed may have saved the session and not its subscriptions."""
         self._topics = tuple(topic for topic in subscribed if topic in self._config.topics)
         gone = [topic for topic in subscribed if topic not in self._config.topics]
         if gone:
             connection.unsubscribe(gone)
-        new = [topic for topic in self._config.topics if topic not in self._topics]
-        if new:
-            self._subscription = connection.subscribe(new)
-        self._resubscribed = bool(gone) and not new
+        known = () if self._config.protocol == "5" else self._topics
+        self._asked_for = [topic for topic in self._config.topics if topic not in known]
+        if self._asked_for:
+            self._subscription = connection.subscribe(self._asked_for)
+        self._resubscribed = bool(gone) and not self._asked_for
 
     def _note_answers(self, connection: Connection) -> None:
         if self._subscription is not None:
@@ -144,14 +147,14 @@ class MqttDriver:
             self._unsettled |= self._redelivery.answered()
 
     def _note_subscription(self, granted: Sequence[int]) -> None:
-        new = [topic for topic in self._config.topics if topic not in self._topics]
-        refused = [topic for topic, code in zip(new, granted, strict=True) if code >= 0x80]
+        asked_for = self._asked_for
+        refused = [topic for topic, code in zip(asked_for, granted, strict=True) if code >= 0x80]
         if refused:
             raise DeviceLostError(
                 f"source {self._settings.name}: {self._broker} refuses the subscription of {', '.join(refused)}: "
                 "give this user access there; it is tried again by itself"
             )
-        lowered = [topic for topic, code in zip(new, granted, strict=True) if code < self._config.qos]
+        lowered = [topic for topic, code in zip(asked_for, granted, strict=True) if code < self._config.qos]
         if lowered:
             _log.warning(
                 "source %s: %s grants QoS 0 only for %s: messages are lost when the connection is",
@@ -160,8 +163,8 @@ class MqttDriver:
                 ", ".join(lowered),
             )
         self._subscription = None
+        self._resubscribed = self._topics != self._config.topics
         self._topics = self._config.topics
-        self._resubscribed = True
 
     # Receiving
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 
 from drivers.camera.mp4 import VideoError, Written, write_mp4
@@ -15,6 +14,8 @@ from edge.words import moment
 from storage.event import Event
 from storage.model import Gap, Position
 
+MAX_OTHERS = 1000
+"""Key frames of other cameras in the same stream that are looked past."""
 _NEWEST_NS = (1 << 62) - 1
 
 
@@ -106,9 +107,9 @@ class Footage:
         return next(self._events(start, stop), None)
 
     def _newest(self) -> Event | None:
-        begin = self._client.key_frame_before(self._stream, _NEWEST_NS)
+        begin = self._key_frame(_NEWEST_NS, self._key)
         newest: Event | None = None
-        for event in self._events(begin, None) if begin is not None else ():
+        for event in self._events(begin.position, None) if begin is not None else ():
             newest = event
         return newest
 
@@ -116,20 +117,25 @@ class Footage:
         """Where to begin so that `event` can be decoded: itself where it is a key frame, or nothing is before it."""
         if self._packet(event).key_frame:
             return event.position
-        return self._client.key_frame_before(self._stream, event.time_ns) or event.position
+        return (self._key_frame(event.time_ns, event.routing_key) or event).position
+
+    def _key_frame(self, before_ns: int, key: str | None) -> Event | None:
+        """The last one at or before that time, of that camera where one is named."""
+        for _ in range(MAX_OTHERS):
+            position = self._client.key_frame_before(self._stream, before_ns)
+            found = next(self._client.read(self._stream, position, limit=1), None) if position is not None else None
+            if found is None or key is None or found.routing_key == key:
+                return found
+            before_ns = found.time_ns - 1
+        return None
 
     def _nearest(self, start: str) -> str:
-        """`; the nearest is before 2026-… and from 2026-… on`."""
+        """`; the nearest is around 2026-… and from 2026-… on`."""
         behind = self._first(start, None)
-        limit_ns = behind.time_ns - 1 if behind is not None else _NEWEST_NS
-        before = self._client.key_frame_before(self._stream, limit_ns)
-        last = next(self._client.read(self._stream, before, limit=1), None) if before is not None else None
-        near = chain(
-            [f"around {moment(last.time_ns)}"] if last is not None else [],
-            [f"from {moment(behind.time_ns)} on"] if behind is not None else [],
-        )
-        told = " and ".join(near)
-        return f"; the nearest is {told}" if told else "; there is none in the stream"
+        before = self._key_frame(behind.time_ns - 1 if behind is not None else _NEWEST_NS, self._key)
+        near = [f"around {moment(before.time_ns)}"] if before is not None else []
+        near += [f"from {moment(behind.time_ns)} on"] if behind is not None else []
+        return f"; the nearest is {' and '.join(near)}" if near else "; there is none in the stream"
 
 
 def _range(start: str, stop: str | None) -> str:

@@ -84,9 +84,13 @@ class ReadHandler:
                     break
                 else:
                     await self._signal.wait(before)
+            await response.write_eof()
         except StorageError as error:
             await response.write(f"{compact({'error': str(error)})}\n".encode())
-        await response.write_eof()
+            await response.write_eof()
+        except ConnectionResetError:
+            # The reader has seen enough and gone.
+            pass
         return response
 
     def _open(self, wanted: ReadRequest) -> StreamReader:

@@ -6,10 +6,11 @@ Whoever adds a driver adds its device here: `test_conformance.py` fails for a na
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -32,9 +33,12 @@ from storage.units import Duration
 from tests.drivers.serial.adapter import Adapter
 from tests.drivers.serial.modbus.meter import Meter
 from tests.drivers.subscribing import publish
+from tests.readme import driver_module
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.pictures import PictureServer
 
+README_DRIVER = "README"
+"""Stands for the driver that the README shows how to write, which the table does not name."""
 READINGS = 40
 """As many as a device says in all, where that has to be known before."""
 
@@ -313,6 +317,35 @@ class Cam:
         self.unplug()
 
 
+class Datagrams:
+    """What sends to the driver that the README shows how to write."""
+
+    settings = SourceSettings(name="udp", driver="udp", stream="plant/udp")
+    comes_and_goes = False
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: list[bytes] = []
+        self._port = free_port()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def driver(self, settings: SourceSettings, clock: Clock) -> Driver:
+        written = driver_module()
+        return cast(Driver, written.UdpDriver(written.UdpConfig(port=self._port), settings, clock))
+
+    def plug_in(self) -> None: ...
+
+    def unplug(self) -> None: ...
+
+    def say(self, count: int) -> None:
+        new = numbered("udp", len(self.expected), count)
+        self.expected += new
+        for datagram in new:
+            self._socket.sendto(datagram, ("127.0.0.1", self._port))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 DEVICES: dict[str, Callable[[Path], Device]] = {
     "camera": Cam,
     "file": Logger,
@@ -323,6 +356,7 @@ DEVICES: dict[str, Callable[[Path], Device]] = {
     "replay": Recording,
     "serial": Instrument,
     "synthetic": Signal,
+    README_DRIVER: Datagrams,
 }
 
 

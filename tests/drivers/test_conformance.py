@@ -14,17 +14,17 @@ import pytest
 from drivers.contract import DeviceLostError, Shape
 from drivers.fake import RecordingSink
 from drivers.outbox import MAX_SUBMISSIONS
-from drivers.registry import driver_class, driver_names
+from drivers.registry import driver_names
 from drivers.source import SourceState
 from storage.clock import SystemClock
-from tests.drivers.kinds import DEVICES, READINGS, Device
+from tests.drivers.kinds import DEVICES, READINGS, README_DRIVER, Device
 from tests.drivers.running import Running
 
 pytestmark = pytest.mark.long
 FEW = READINGS // 4
 
 
-@pytest.fixture(params=driver_names())
+@pytest.fixture(params=[*driver_names(), README_DRIVER])
 def kind(request: pytest.FixtureRequest) -> str:
     assert request.param in DEVICES, f"tests/drivers/kinds.py has no device for {request.param}: add one"
     return str(request.param)
@@ -40,9 +40,11 @@ def device(kind: str, tmp_path: Path) -> Iterator[Device]:
 class Case:
     """A device and the source that reads it; gateways may follow each other."""
 
-    def __init__(self, kind: str, device: Device) -> None:
+    def __init__(self, device: Device) -> None:
         self.device = device
-        self.memoryless = driver_class(kind).shape is Shape.MEMORYLESS
+        unopened = device.driver(device.settings, SystemClock())
+        self.memoryless = unopened.shape is Shape.MEMORYLESS
+        unopened.close()
         self.running = self._start(RecordingSink())
 
     def _start(self, sink: RecordingSink) -> Running:
@@ -74,9 +76,9 @@ class Case:
 
 
 @pytest.fixture
-def case(kind: str, device: Device) -> Iterator[Case]:
+def case(device: Device) -> Iterator[Case]:
     device.plug_in()
-    made = Case(kind, device)
+    made = Case(device)
     made.until_running()
     yield made
     made.running.source.close()
@@ -178,4 +180,4 @@ def test_a_device_that_is_not_there_is_lost_and_never_an_unknown_error(kind: str
 
 
 def test_each_name_has_its_device() -> None:
-    assert set(DEVICES) == set(driver_names())
+    assert set(DEVICES) == {*driver_names(), README_DRIVER}

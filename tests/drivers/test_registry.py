@@ -7,15 +7,23 @@ import inspect
 import subprocess
 import sys
 from dataclasses import MISSING, fields, is_dataclass
+from typing import cast
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from drivers.contract import Shape, SourceSettings, UnknownDriverError
+from drivers.contract import DriverClass, Shape, SourceSettings, UnknownDriverError
 from drivers.registry import driver_class, driver_names
 from storage.clock import FakeClock
+from tests.drivers.kinds import README_DRIVER
+from tests.readme import driver_module
 
-every_driver = pytest.mark.parametrize("name", driver_names())
+every_driver = pytest.mark.parametrize("name", [*driver_names(), README_DRIVER])
+
+
+def class_of(name: str) -> DriverClass:
+    """The class of that name; the one that the README shows how to write."""
+    return cast(DriverClass, driver_module().UdpDriver) if name == README_DRIVER else driver_class(name)
 
 
 def test_an_unknown_driver_is_answered_with_the_nearest() -> None:
@@ -36,7 +44,7 @@ def test_no_library_is_loaded_for_a_driver_that_nobody_uses() -> None:
 
 @every_driver
 def test_its_configuration_has_a_default_and_a_description_for_every_field(name: str) -> None:
-    config = driver_class(name).Config
+    config = class_of(name).Config
     assert is_dataclass(config)
     assert all(field.default is not MISSING or field.default_factory is not MISSING for field in fields(config))
     described = TypeAdapter(config).json_schema()["properties"]
@@ -47,22 +55,22 @@ def test_its_configuration_has_a_default_and_a_description_for_every_field(name:
 @every_driver
 def test_its_configuration_does_not_take_the_names_of_every_sources_settings(name: str) -> None:
     common = {field.name for field in fields(SourceSettings)} | {"commit_interval"}
-    assert not common & {field.name for field in fields(driver_class(name).Config)}
+    assert not common & {field.name for field in fields(class_of(name).Config)}
 
 
 @every_driver
 def test_its_configuration_is_strict_and_frozen(name: str) -> None:
-    adapter: TypeAdapter[object] = TypeAdapter(driver_class(name).Config)
+    adapter: TypeAdapter[object] = TypeAdapter(class_of(name).Config)
     with pytest.raises(ValidationError, match="no_such_setting"):
         adapter.validate_python({"no_such_setting": 1})
     config = adapter.validate_python({})
     with pytest.raises(AttributeError):
-        setattr(config, fields(driver_class(name).Config)[0].name, None)
+        setattr(config, fields(class_of(name).Config)[0].name, None)
 
 
 @every_driver
 def test_it_can_be_made_from_its_defaults_without_touching_the_device(name: str) -> None:
-    made = driver_class(name)
+    made = class_of(name)
     driver = made(made.Config(), SourceSettings(name="s", driver=name, stream="a/b"), FakeClock())
     assert {"good", "bad", "lost", "duplicates", "refused", "bytes"} <= set(driver.counters)
     assert not any(driver.counters.values())
@@ -71,7 +79,7 @@ def test_it_can_be_made_from_its_defaults_without_touching_the_device(name: str)
 
 @every_driver
 def test_it_declares_its_shape_and_what_happens_when_the_store_pushes_back(name: str) -> None:
-    made = driver_class(name)
+    made = class_of(name)
     assert made.shape in Shape
     assert len(made.pushback.split()) > 3
     assert made.waits_in_poll in (True, False)
@@ -79,7 +87,7 @@ def test_it_declares_its_shape_and_what_happens_when_the_store_pushes_back(name:
 
 @every_driver
 def test_it_owns_no_thread_and_no_sleep(name: str) -> None:
-    module = inspect.getmodule(driver_class(name))
+    module = inspect.getmodule(class_of(name))
     assert module is not None
     tree = ast.parse(inspect.getsource(module))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

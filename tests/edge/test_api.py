@@ -168,6 +168,18 @@ def test_a_follower_that_goes_away_gives_its_place_back(client: Client) -> None:
     assert next(client.read("a")).payload == b"1"
 
 
+def test_a_reader_that_has_seen_enough_leaves_no_trace_in_the_log(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.write("a", [b"x" * 200] * 50)
+    for _ in range(200):
+        events = client.read("a")
+        next(events)
+        events.close()
+    assert len(list(client.read("a"))) == 50
+    assert [record.message for record in caplog.records if record.name.startswith("aiohttp")] == []
+
+
 def test_readers_above_the_bound_are_told_so(client: Client) -> None:
     client.write("a", [b"1"])
     open_reads = [client.read("a", "head", follow=True) for _ in range(64)]

@@ -145,6 +145,18 @@ def test_two_cameras_in_one_stream_must_be_told_apart(box: Box) -> None:
     assert len(times(box.out("cut.mp4"))) == 12
 
 
+def test_one_of_two_cameras_that_share_a_stream_begins_at_a_key_frame_of_its_own(box: Box) -> None:
+    gate, yard = film(moving(40), gop=20), film(moving(40), gop=5)
+    for number in range(40):
+        for packet, key in ((gate[number], "gate"), (yard[number], "yard")):
+            box.film([packet], key)
+    wanted = [event for event in box.client.read("video/gate") if event.routing_key == "gate"][37]
+    arguments = ("video/gate", "--key", "gate", "--from", str(wanted.position))
+    assert box.export(*arguments, "--out", str(box.out("cut.mp4")))[0] == 0
+    assert len(times(box.out("cut.mp4"))) == 20
+    assert box.export("video/gate", "--key", "gate", "--out", str(box.out("now.jpg")))[0] == 0
+
+
 def test_what_is_no_video_is_refused_in_words(box: Box) -> None:
     box.client.write("plant/flow", [b"12.7"])
     for name in ("cut.mp4", "now.jpg"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from drivers.camera.driver import CameraDriver
 from drivers.camera.packet import Packet, from_event
 from drivers.contract import Delivery, SourceSettings
 from storage.clock import SystemClock
+from storage.units import Duration
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 ENCODERS = {"h264": "libx264", "hevc": "libx265", "mjpeg": "mjpeg", "rawvideo": "rawvideo"}
 FORMATS = {"mjpeg": "yuvj420p", "rawvideo": "yuyv422"}
 
@@ -68,6 +69,9 @@ def film(
 
 
 def driver(config: CameraConfig) -> CameraDriver:
+    """With a deadline that a busy machine keeps, unless `config` has one of its own."""
+    if config.stall_timeout == CameraConfig().stall_timeout:
+        config = replace(config, stall_timeout=Duration(PATIENCE_S))
     return CameraDriver(config, SourceSettings(name="gate", driver="camera", stream="site/gate"), SystemClock())
 
 

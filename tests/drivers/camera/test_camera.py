@@ -9,13 +9,18 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from drivers.camera.config import CameraConfig, make_job
+from drivers.camera import capture
+from drivers.camera.config import CameraConfig, Job, make_job
+from drivers.camera.continuity import NS
 from drivers.camera.driver import CameraDriver
 from drivers.camera.packet import to_frame
+from drivers.camera.records import Records
 from drivers.contract import DeviceLostError, Driver, SourceSettings
 from drivers.registry import driver_class
 from drivers.source import SourceState
@@ -124,6 +129,21 @@ def test_a_camera_that_brings_nothing_is_given_up(tmp_path: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_process_that_hangs_itself_is_killed(tmp_path: Path) -> None:
+    film(tmp_path / "film.mp4")
+    camera = driver(CameraConfig(url=str(tmp_path / "film.mp4"), loop=True))
+    with closing(camera):
+        camera.open(None)
+        watched(camera, 1)
+        camera._config = replace(camera._config, stall_timeout=Duration(1))
+        assert camera._child is not None
+        pid = camera._child.pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(DeviceLostError, match="nothing has come for 1s"):
+            watched(camera, 1_000)
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_camera_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     for config, said in (
         (
@@ -183,6 +203,26 @@ def test_a_full_store_costs_whole_ends_of_groups_of_pictures(tmp_path: Path, mon
             assert _mark(event.headers) == b""
     assert stored == sorted(stored)
     assert running.source.state is SourceState.RUNNING
+
+
+def test_key_frames_that_come_too_rarely_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "MAX_KEY_GAP_NS", 5 * NS)
+    film(tmp_path / "film.mp4", frames=8, rate=1, key_every=6)
+    output = capture.Output(os.open(tmp_path / "records", os.O_CREAT | os.O_WRONLY))
+    with pytest.raises(ValueError, match="ended"):
+        capture.Capture(Job(f"file:{tmp_path}/film.mp4"), output, Event()).run()
+    camera = driver(CameraConfig())
+    assert camera.trouble is None
+    for kind, body in Records().feed((tmp_path / "records").read_bytes()):
+        camera._heard(kind, body)
+    assert camera.trouble == "6 s between two key frames: set the camera's I-frame interval to 10 s at most"
+
+
+def test_the_address_is_not_in_the_configuration_as_text() -> None:
+    config = CameraConfig(url="rtsp://ann:s3cret@camera/stream")
+    job = make_job(config, "gate", "start")
+    assert "s3cret" not in repr(config) + repr(job)
+    assert "s3cret" in job.to_json().decode()
 
 
 def test_a_camera_says_how_its_stream_should_be_kept() -> None:

@@ -32,9 +32,15 @@ def test_parameter_sets_are_found_before_a_key_frame(tmp_path: Path, codec: str,
     assert picture_size(codec, keys[0].payload) == (320, 240)
 
 
-def test_a_frame_of_a_container_with_lengths_has_none(tmp_path: Path) -> None:
+def test_a_frame_whose_units_have_lengths_has_none(tmp_path: Path) -> None:
     written = film(tmp_path / "film.mp4")
-    assert parameter_sets("h264", written[0].payload) == b""
+    with av.open(str(tmp_path / "film.mp4")) as opened:
+        extradata = opened.streams.video[0].codec_context.extradata
+    assert extradata is not None
+    looks_like_a_start = (0x0167).to_bytes(4, "big") + b"x" * 0x167
+    for payload in (written[0].payload, looks_like_a_start):
+        assert parameter_sets("h264", payload, extradata) == b""
+    assert parameter_sets("h264", looks_like_a_start) != b""
 
 
 def test_a_jpeg_says_its_size(tmp_path: Path) -> None:

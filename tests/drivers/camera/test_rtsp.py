@@ -73,13 +73,13 @@ def test_a_camera_that_was_switched_off_goes_on_when_it_is_back(tmp_path: Path) 
 
 def test_a_camera_that_hangs_is_given_up_and_goes_on_when_it_answers_again(tmp_path: Path) -> None:
     with RtspCameras(tmp_path, Encoder(rate=20)) as server:
-        running = Running(_maker(CameraConfig(url=server.url(), stall_timeout=Duration(2))), SETTINGS)
+        running = Running(_maker(CameraConfig(url=server.url(), stall_timeout=Duration(5))), SETTINGS)
         with closing(running.source):
             running.until(lambda: len(running.sink.events) > 10, "video")
             assert server.pid is not None
             os.kill(server.pid, signal.SIGSTOP)
             running.until(lambda: running.source.state is SourceState.BACKOFF, "the deadline")
-            assert "nothing has come for 2s" in str(running.source.status().last_error)
+            assert "nothing has come for 5s" in str(running.source.status().last_error)
             before = len(running.sink.events)
             os.kill(server.pid, signal.SIGCONT)
             running.until(lambda: len(running.sink.events) > before + 10, "video again")

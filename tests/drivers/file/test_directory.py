@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from drivers.batch import check_size
 from drivers.contract import DriverConfigError, SourceSettings
 from drivers.file import FileDriver
 from drivers.file.config import FileConfig
 from storage.clock import FakeClock
+from storage.model import MAX_APPEND_BYTES
 from storage.units import Duration
 from tests.drivers.file.watching import SETTINGS, Watched
 
@@ -79,6 +81,7 @@ def test_only_regular_files_are_taken(tmp_path: Path) -> None:
     (watched.folder / "folder.log").mkdir()
     watched.pass_time()
     assert not watched.payloads
+    assert not watched.trouble
 
 
 def test_folders_below_are_read_when_asked_for_and_kept_apart_where_files_go(tmp_path: Path) -> None:
@@ -147,8 +150,20 @@ def test_kept_files_are_read_once_and_again_only_when_they_change(tmp_path: Path
     watched.pass_time()
     watched.crash()
     watched.pass_time()
-    assert watched.payloads == [b"one", b"two"]
+    path.write_bytes(b"six")
+    watched.pass_time()
+    assert watched.payloads == [b"one", b"two", b"six"]
     assert watched.names() == ["a.png"]
+
+
+def test_a_kept_file_that_could_not_be_read_is_read_once_it_is_put_right(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "in", FileConfig(after="keep", time_column="at"))
+    path = watched.put("a.csv", "when\n1\n")
+    watched.pass_time()
+    assert watched.counter("files_failed") == 1
+    path.write_bytes(b"at\n1\n")
+    watched.pass_time()
+    assert watched.payloads == [b'{"at":1}']
 
 
 def test_a_kept_file_that_grows_is_read_on(tmp_path: Path) -> None:
@@ -176,12 +191,30 @@ def test_what_is_written_after_a_file_was_read_and_before_it_is_moved_is_not_lef
     assert (watched.folder / "completed" / "a.log").read_text() == "1\n2\n"
 
 
+def test_a_file_that_grew_is_not_moved_when_only_its_beginning_is_durable(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "in", LINES)
+    path = watched.put("a.log", "1\n")
+    watched.running.commits = False
+    watched.pass_time()
+    with path.open("a") as file:
+        file.write("2\n")
+    watched.pass_time()
+    assert watched.sink.waiting == 2
+    watched.sink.commit(at_most=1)
+    watched.pass_time()
+    assert watched.names() == ["a.log"]
+    watched.crash()
+    watched.pass_time()
+    assert watched.payloads == [b"1", b"2"]
+
+
 def test_a_file_that_is_replaced_before_it_was_moved_is_another_one(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "in", LINES)
     watched.put("a.log", "1\n")
     watched.running.commits = False
     watched.pass_time()
     watched.put("a.log", "2\n")
+    watched.pass_time()
     watched.running.commits = True
     watched.pass_time()
     assert watched.payloads == [b"1", b"2"]
@@ -245,6 +278,42 @@ def test_nothing_is_let_go_of_that_the_stream_does_not_take(tmp_path: Path) -> N
     watched.pass_time()
     assert watched.names() == ["a.log"]
     assert "takes nothing" in watched.trouble
+
+
+@pytest.mark.parametrize(("stream", "says"), [("{0}", "stream name of 260 bytes"), ("x/{0}", "would be stream 3")])
+def test_nothing_is_let_go_of_whose_stream_cannot_be(
+    stream: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.file.driver.MAX_STREAMS", 2)
+    settings = SourceSettings(name="s", driver="file", stream=stream if "/" in stream else "long" * 60 + stream)
+    watched = Watched(tmp_path / "in", replace(LINES, recursive=True, order="name"), settings)
+    for folder in ("a", "b", "c" * 20):
+        watched.put(f"{folder}/a.log", f"{folder}\n")
+    watched.pass_time()
+    assert watched.payloads == [b"a", b"b"]
+    assert watched.names("c" * 20) == ["a.log"]
+    assert says in watched.trouble
+
+
+def test_a_routing_key_is_cut_to_what_it_may_be(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "in", FileConfig(key_column="k"))
+    watched.put("a.jsonl", '{"k":"%s"}\n' % ("é" * 1000))
+    watched.pass_time()
+    assert [event.routing_key for event in watched.sink.events] == ["é" * 512]
+
+
+def test_large_whole_files_of_a_bulk_stream_come_alone(tmp_path: Path) -> None:
+    for name, size in (("1.bin", 1), ("2.bin", 40 << 20), ("3.bin", 1)):
+        (tmp_path / name).write_bytes(bytes(size))
+    config = FileConfig(directory=tmp_path, order="name", min_age=Duration(0))
+    driver = FileDriver(config, SETTINGS, FakeClock())
+    driver.limit_with(lambda stream: MAX_APPEND_BYTES)
+    driver.open(None)
+    deliveries = [delivery for _ in range(6) if (delivery := driver.poll(0)) is not None]
+    driver.close()
+    for delivery in deliveries:
+        check_size(delivery)
+    assert [delivery.size_bytes for delivery in deliveries] == [1, 40 << 20, 1]
 
 
 def test_stream_and_key_may_be_made_from_the_path(tmp_path: Path) -> None:

@@ -157,6 +157,37 @@ def test_what_is_written_to_the_old_file_after_it_was_renamed_comes_before_the_n
     log.is_stored()
 
 
+def test_a_log_that_is_cut_before_anything_was_read_of_it_lies_in_its_copy(log: Log) -> None:
+    log.path.touch()
+    log.pass_time()
+    for _ in range(3):
+        log.write(2)
+        log.copy()
+        log.write(1)
+        log.crash()
+        log.pass_time(1)
+    log.pass_time()
+    log.is_stored()
+
+
+def test_a_copy_that_is_still_empty_when_the_file_before_it_is_left(log: Log) -> None:
+    log.write()
+    log.pass_time()
+    log.copy()
+    log.write(2)
+    log.running.step()
+    log.shift()
+    copy = log.path.with_name("x.log.1")
+    copy.touch()
+    log.running.until(lambda: log.running.counter("files_done") == 1, "the next file")
+    assert len(log.sink.events) == 1, "nothing of it was read yet"
+    shutil.copyfile(log.path, copy)
+    os.truncate(log.path, 0)
+    log.write()
+    log.pass_time(8)
+    log.is_stored()
+
+
 def test_a_last_line_that_nobody_ends_is_taken_when_its_file_is_left(log: Log) -> None:
     log.path.write_bytes(b"line 1\nline 2")
     log.pass_time()

@@ -45,6 +45,10 @@ def test_a_csv_row_is_an_object_by_the_names_of_the_header(tmp_path: Path) -> No
     assert watched.counter("bad") == 0
 
 
+def test_two_numbers_on_two_lines_of_a_cell_are_no_number(tmp_path: Path) -> None:
+    assert taken(tmp_path, "a.csv", 'a,b\n"1\n2",3\n').rows == [{"a": "1\n2", "b": 3}]
+
+
 def test_tables_without_a_header_of_other_delimiters_and_encodings(tmp_path: Path) -> None:
     config = FileConfig(format="csv", columns=("a", 'b"%s'), delimiter=";", encoding="cp1252")
     watched = taken(tmp_path, "a.dat", "1;für\n2;\n".encode("cp1252"), config)
@@ -61,6 +65,16 @@ def test_bad_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     assert watched.rows == [{"a": 1, "b": 2}, {"a": 3, "b": 4}, {"a": 10, "b": 11}]
     assert (watched.counter("bad"), watched.counter("good")) == (4, 3)
     assert "cells where the header has 2" in (watched.folder / "failed" / "a.csv.reason").read_text()
+
+
+def test_a_row_that_no_event_can_hold_is_left_out() -> None:
+    table_, offset = open_table(b"a\n", Dialect(), (), 20, whole=True)
+    rows = table_.parse(b"1\n" + b"x" * 30 + b"\n2\n", final=True, most=10)
+    assert (offset, rows.payloads, rows.bad) == (2, [b'{"a":1}', b'{"a":2}'], 1)
+
+
+def test_uneven_rows_may_end_in_carriage_returns_too(tmp_path: Path) -> None:
+    assert taken(tmp_path, "a.csv", "a,b\r\n1,2\r\n1\r\n3,4").rows == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
 
 
 def test_a_quote_that_never_ends_costs_its_line(tmp_path: Path) -> None:
@@ -211,6 +225,18 @@ def test_the_last_line_waits_for_its_end_while_somebody_writes(form: Lines | Jso
         assert (piece.records.payloads, piece.consumed) == ([b"1"], 2)
         assert read_piece(file.fileno(), 2, form, skipping=False, final=False).consumed == 0
         assert read_piece(file.fileno(), 2, form, skipping=False, final=True).records.payloads == [b"2"]
+
+
+def test_a_row_that_is_larger_than_others_comes_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    names = [f"a_rather_long_name_of_a_column_{n}" for n in range(40)]
+    path.write_text(",".join(names) + "\n" + ",".join(["x" * 80_000] * 40) + "\n" + ("," * 39 + "\n") * 50_000)
+    with path.open("rb") as file:
+        form, offset = open_table(file.read(4096), Dialect(), (), MAX_EVENT_BYTES, whole=False)
+        first = read_piece(file.fileno(), offset, form, skipping=False, final=True)
+        second = read_piece(file.fileno(), offset + first.consumed, form, skipping=False, final=True)
+    assert len(first.records.payloads) == 1
+    assert sum(map(len, second.records.payloads)) < 12 << 20
 
 
 def test_deliveries_stay_within_their_limits(tmp_path: Path) -> None:

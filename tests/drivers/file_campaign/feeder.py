@@ -20,7 +20,7 @@ AGAIN = "again.csv"
 LARGE_ROWS = 30_000
 """Of a file that takes several deliveries."""
 MAX_ROTATED = 90
-EVERY_S = 0.05
+EVERY_S = 0.1
 ROTATED_EVERY_S = 1.5
 
 
@@ -155,7 +155,7 @@ class Feeder:
 
     def _csv(self, directory: Directory, name: str = "") -> None:
         name = name or self._name(".csv")
-        large = self._random.random() < 0.01
+        large = self._random.random() < 0.005
         rows, events = self._rows(name, LARGE_ROWS if large else self._random.randrange(1, 60))
         bad = self._random.random() < 0.2
         if bad:

@@ -19,7 +19,7 @@ PLACES = {
         "file.read", "follow.read", "source.polled", "source.submitted", "commit.building", "commit.writing", "commit.written",
     ),
     "after the commit, before the file moves": ("commit.synced", "source.durable", "file.stored", "source.acked"),
-    "copied, not yet gone here": ("file.copied",),
+    "copied, gone here, and not yet named there": ("file.copied", "file.removed"),
     "moved, and not known to be": ("file.moved",),
     "known to be moved, and not committed": ("file.forgotten",),
     "a log: on to the next file": ("follow.switched",),
