@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drivers.file.config import FileConfig, folder, root_of
+from drivers.file.reading import is_whole
 from drivers.file.state import FileState, look_of
 from storage.trace import Trace
 
@@ -140,21 +141,11 @@ class Mover:
             return self._copy_on(self._copy)
         source = self._root / state.path
         target_folder = self._folder(state) / os.path.dirname(state.path)  # noqa: PTH120  (of a relative path)
-        hidden = target_folder / f".{state.part_name}.moving"
-        try:
-            stat = os.lstat(source)
-        except FileNotFoundError:
-            if self._root.stat().st_ino != state.root:
-                # It is not gone, its directory is: forgotten now, it would be read again when that comes back.
-                raise OSError(errno.ENODEV, "the directory that it was read from is not mounted") from None
-            if hidden.exists():
-                self._publish(state, hidden, target_folder)
-            # An earlier life moved it, and may not have come to syncing that; or somebody took it away.
-            self._unsynced |= {path for path in (source.parent, target_folder) if path.is_dir()}
-            return True
-        if look_of(stat) != state.look:
-            state.done = False
-            return True
+        # Another file under the same name has another copy.
+        hidden = target_folder / f".{state.part_name}.{state.inode}.{state.mtime_ns}.moving"
+        stat = _stat(source)
+        if stat is None or look_of(stat) != state.look:
+            return self._without_source(state, hidden, there=stat is not None)
         if self._deletes(state):
             source.unlink()
             self._unsynced.add(source.parent)
@@ -172,6 +163,33 @@ class Mover:
             return self._copy_on(self._copy)
         self._publish(state, source, target_folder)
         return True
+
+    def _without_source(self, state: FileState, hidden: Path, *, there: bool) -> bool:
+        """What was read is not there any more. `there`: something else is, or it has changed."""
+        if not there and self._root.stat().st_ino != state.root:
+            # It is not gone, its directory is: forgotten now, it would be read again when that comes back.
+            raise OSError(errno.ENODEV, "the directory that it was read from is not mounted")
+        grown = there and self._is_still(state)
+        copy = _stat(hidden)
+        # A copy's time is set when all of it is there: an earlier life came so far, and perhaps as far as removing the file.
+        whole = copy is not None and (copy.st_size, copy.st_mtime_ns) == (state.size_bytes, state.mtime_ns)
+        if whole and not grown:
+            self._publish(state, hidden, hidden.parent)
+        elif copy is not None:
+            hidden.unlink()
+        if there and (grown or not whole):
+            state.done = False
+        # An earlier life moved it, and may not have come to syncing that; or somebody took it away.
+        self._unsynced |= {path for path in ((self._root / state.path).parent, hidden.parent) if path.is_dir()}
+        return True
+
+    def _is_still(self, state: FileState) -> bool:
+        """Whether what is there under its name begins with what was read of it."""
+        descriptor = os.open(self._root / state.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            return state.is_of(descriptor, os.fstat(descriptor), whole=is_whole(state.path, self._config))
+        finally:
+            os.close(descriptor)
 
     def _copy_on(self, copy: _Copy) -> bool:
         left = COPIED_PER_STEP_BYTES
@@ -250,6 +268,13 @@ def _rename(source: Path, target: Path) -> bool:
         return False
     source.rename(target)
     return True
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
 
 
 def _make_folder(path: Path) -> None:

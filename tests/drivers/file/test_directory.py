@@ -164,6 +164,7 @@ def test_a_kept_file_that_could_not_be_read_is_read_once_it_is_put_right(tmp_pat
     path.write_bytes(b"at\n1\n")
     watched.pass_time()
     assert watched.payloads == [b'{"at":1}']
+    assert (watched.counter("files_failed"), watched.counter("files_done")) == (1, 1)
 
 
 def test_a_kept_file_that_grows_is_read_on(tmp_path: Path) -> None:

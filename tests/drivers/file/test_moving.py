@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +114,73 @@ def test_a_kill_at_any_step_leaves_one_file_and_its_lines_once(
     assert watched.names() == []
     assert watched.names(completed) == ["a.log"]
     assert watched.sink.cursors() == {}
+
+
+@pytest.mark.parametrize("how_far", ["half", "whole"])
+def test_a_file_that_grows_while_nobody_copies_on_is_not_read_again(
+    how_far: str, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "COPIED_PER_STEP_BYTES", 8)
+    watched = Watched(tmp_path / "in", replace(LINES, completed=str(elsewhere)))
+
+    def kill(at: str, details: dict[str, object]) -> None:
+        if at == "file.copied":
+            raise KeyboardInterrupt
+
+    watched.trace = kill
+    watched.start()
+    path = watched.put("a.log", "1\n" * 10)
+    with suppress(KeyboardInterrupt):
+        while how_far == "whole" or not list(elsewhere.iterdir()):
+            watched.running.step()
+            watched.clock.advance(0.1)
+    with path.open("a") as file:
+        file.write("2\n")
+    watched.trace = lambda at, details: None
+    watched.crash()
+    watched.pass_time(20)
+    assert watched.payloads == [b"1"] * 10 + [b"2"]
+    assert [each.read_text() for each in elsewhere.iterdir()] == ["1\n" * 10 + "2\n"]
+
+
+@pytest.mark.parametrize("step", ["file.copied", "file.removed"])
+def test_a_copy_that_was_interrupted_is_not_lost_to_another_file_of_its_name(
+    step: str, elsewhere: Path, tmp_path: Path
+) -> None:
+    watched = Watched(tmp_path / "in", replace(LINES, completed=str(elsewhere)))
+
+    def kill(at: str, details: dict[str, object]) -> None:
+        if at == step:
+            raise KeyboardInterrupt
+
+    watched.trace = kill
+    watched.start()
+    watched.put("a.log", "1\n")
+    with pytest.raises(KeyboardInterrupt):
+        watched.pass_time()
+    if step == "file.removed":
+        watched.put("a.log", "2\n")
+    watched.trace = lambda at, details: None
+    watched.crash()
+    watched.pass_time(8)
+    expected = ["1\n", "2\n"] if step == "file.removed" else ["1\n"]
+    assert watched.payloads == [line.strip().encode() for line in expected]
+    assert sorted(path.read_text() for path in elsewhere.iterdir()) == expected
+    assert watched.names() == []
+
+
+def test_half_a_copy_is_never_published(elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "COPIED_PER_STEP_BYTES", 2)
+    watched = Watched(tmp_path / "in", replace(LINES, completed=str(elsewhere)))
+    path = watched.put("a.log", "1\n" * 50)
+    while not list(elsewhere.iterdir()):
+        watched.running.step()
+        watched.clock.advance(0.1)
+    watched.crash()
+    path.unlink()
+    watched.pass_time(8)
+    assert list(elsewhere.iterdir()) == []
+    assert watched.payloads == [b"1"] * 50
 
 
 def full(*arguments: object) -> int:
