@@ -2,7 +2,7 @@
 
 early         a file is moved away when it was read, and not when it is stored
 forgetful     how far a file was read is not committed
-careless      where a log stands is committed, what was read of the rotated ones is not looked at
+placeless     where in a log it stands is not committed
 overwriting   what is moved takes the place of what has its name
 """
 
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from drivers.contract import Delivery
-from drivers.file import FileDriver, following, moving
+from drivers.file import FileDriver, FollowDriver, moving
 from tests.oracle.node import main
 
 
@@ -41,8 +41,14 @@ def forget_files() -> None:
     FileDriver.poll = without_parts  # type: ignore[method-assign, assignment]
 
 
-def skip_rotated() -> None:
-    following.unread_from = lambda member, marks: None  # type: ignore[attr-defined]
+def forget_places() -> None:
+    poll = FollowDriver.poll
+
+    def without_cursor(driver: FollowDriver, timeout_s: float) -> Delivery | None:
+        delivery = poll(driver, timeout_s)
+        return None if delivery is None else replace(delivery, cursor=None)
+
+    FollowDriver.poll = without_cursor  # type: ignore[method-assign, assignment]
 
 
 def overwrite() -> None:
@@ -56,7 +62,7 @@ def overwrite() -> None:
 BREAKS: dict[str, Callable[[], None]] = {
     "early": move_early,
     "forgetful": forget_files,
-    "careless": skip_rotated,
+    "placeless": forget_places,
     "overwriting": overwrite,
 }
 
