@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def events(of: list[Append], stream: str) -> list[Labelled]:
     return out
 
 
+@pytest.mark.long
 @given(deliveries)
 def test_every_stream_has_the_same_events_in_the_same_order(given_deliveries: list[Delivery]) -> None:
     before = [append for delivery in given_deliveries for append in delivery.appends]

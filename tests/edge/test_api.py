@@ -168,6 +168,7 @@ def test_a_follower_that_goes_away_gives_its_place_back(client: Client) -> None:
     assert next(client.read("a")).payload == b"1"
 
 
+@pytest.mark.long
 def test_a_reader_that_has_seen_enough_leaves_no_trace_in_the_log(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:

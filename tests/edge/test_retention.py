@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from storage import Append, FakeClock, Frame, SegmentStore
 from tests.edge.running import node_of, write_config
 from tests.edge.test_daemon import free_port, upstream
@@ -16,6 +18,7 @@ def append(store: SegmentStore, *payloads: bytes) -> None:
         store.submit([Append("plant/flow", [Frame([payload])])]).result()
 
 
+@pytest.mark.long
 def test_what_a_reader_group_has_yet_to_read_is_kept_also_by_the_next_daemon(tmp_path: Path) -> None:
     config, clock = write_config(tmp_path, more=STREAM), FakeClock()
     with node_of(config, clock) as node:

@@ -18,6 +18,7 @@ SCALED = ScalingPolicy("events", 10.0)
 POLICY = '[[stream]]\nname = "s"\nscaling = { by = "events", target_per_s = 10 }\n'
 
 
+@pytest.mark.long
 def test_a_daemon_takes_over_its_configuration_at_the_start_and_at_a_reload(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -42,6 +42,7 @@ def bulk(when_full: str = "drop-oldest", priority: int = 10) -> StreamConfig:
     return StreamConfig(kind="bulk", when_full=when_full, priority=priority)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when_full", ["drop-oldest", "thin"])
 def test_the_oldest_chunks_go_and_the_limit_holds(when_full: str) -> None:
     camera = Camera(bulk(when_full), StreamConfig(when_full=when_full))
@@ -59,6 +60,7 @@ def test_the_oldest_chunks_go_and_the_limit_holds(when_full: str) -> None:
     assert camera.store.check().findings == []
 
 
+@pytest.mark.long
 def test_readings_of_a_higher_priority_stay_whole_beside_the_newest_video() -> None:
     camera = Camera(bulk(priority=5), StreamConfig(when_full="drop-oldest", priority=20))
     for number in range(600):

@@ -133,6 +133,7 @@ def fill_with_bulk(mount: Path) -> None:
     print("went on by itself")
 
 
+@pytest.mark.long
 def test_a_real_full_disk_keeps_what_was_accepted_and_goes_on_by_itself(tmp_path: Path) -> None:
     assert "went on by itself" in run_on_small_disk(__name__, fill_with_bulk.__name__, tmp_path)
 

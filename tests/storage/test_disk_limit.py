@@ -45,6 +45,7 @@ def dropping(priority: int = 10) -> StreamConfig:
     return StreamConfig(when_full="drop-oldest", priority=priority)
 
 
+@pytest.mark.long
 def test_the_oldest_goes_and_the_limit_holds() -> None:
     ring = Ring(("a", dropping()))
     for _ in range(3000):
@@ -71,6 +72,7 @@ def test_state_is_never_given_up() -> None:
     counts.update(lambda state: ["a"])
 
 
+@pytest.mark.long
 def test_the_smaller_priority_goes_first() -> None:
     ring = Ring(("readings", dropping(20)), ("camera", dropping(5)))
     for number in range(2000):
@@ -194,6 +196,7 @@ def thin(priority: int = 10) -> StreamConfig:
     return StreamConfig(when_full="thin", priority=priority)
 
 
+@pytest.mark.long
 def test_thinning_reaches_further_back_and_says_what_is_missing() -> None:
     ring = Ring(("a", thin()))
     for _ in range(1000):
@@ -232,6 +235,7 @@ def test_what_was_thinned_unsent_goes_up_as_gaps_at_the_same_places() -> None:
         assert [finding for finding in hub.check().findings if finding.severity == "error"] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
 def test_under_a_random_load_live_data_is_what_was_sent_without_a_head(seed: int) -> None:
     chance = random.Random(seed)
@@ -272,6 +276,7 @@ def used_at_every_commit(store: SegmentStore, peak: list[int]) -> None:
     peak.append(store._directory.disk_bytes())
 
 
+@pytest.mark.long
 def test_on_the_engine_everything_stays_below_the_limit(tmp_path: Path) -> None:
     limit = 24 << 20
     chance = random.Random(1)

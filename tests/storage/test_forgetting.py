@@ -107,6 +107,7 @@ def test_a_boot_stays_that_others_hang_on(reopen: Reopen, clock: FakeClock) -> N
     assert times(reopen()) == before
 
 
+@pytest.mark.long
 def test_what_waits_in_a_transaction_names_its_boot(reopen: Reopen, clock: FakeClock) -> None:
     store = live(reopen, clock, 1, "s")
     transaction = store.begin_transaction(["s"], lease_s=86_400)

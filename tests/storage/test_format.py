@@ -46,6 +46,7 @@ def make_block(body: bytes) -> bytes:
     )
 
 
+@pytest.mark.long
 @given(st.lists(frames(), min_size=1, max_size=5))
 def test_frames_come_back_as_they_were_written(written: list[Frame]) -> None:
     body = b"".join(frame.encode(f, 1 if f.writer is not None else 0) for f in written)

@@ -48,6 +48,7 @@ def test_a_stream_below_its_target_stays_as_it_is() -> None:
     assert plant.run(200, 15) == 1
 
 
+@pytest.mark.long
 def test_a_stream_above_its_target_is_split_until_its_segments_are_below() -> None:
     plant = Plant(by_events(10))
     assert plant.run(600, 35) >= 4
@@ -64,6 +65,7 @@ def test_a_burst_is_answered_within_the_short_window_and_a_rise_within_the_long_
     assert 30 < split_at[1] < 400
 
 
+@pytest.mark.long
 def test_cold_neighbours_are_merged_down_to_the_least_and_no_further() -> None:
     plant = Plant(by_events(10, min_segments=2))
     assert plant.run(200, 60) > 4

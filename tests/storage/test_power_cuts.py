@@ -17,6 +17,7 @@ STEPS_PER_EXAMPLE = 250
 EXAMPLES = 42
 
 
+@pytest.mark.long
 def test_a_few_power_cuts_cost_nothing_that_was_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer, "GENERATION_BYTES", 4000)
     for seed in range(4):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def change(store: SegmentStore, what: str, value: int, written: list[tuple[str, 
         merge(store, value % (len(segments) - 1))
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(steps_of_a_stream)
 def test_whatever_scales_each_event_is_read_once_and_each_key_in_order(steps: Steps) -> None:
@@ -66,6 +68,7 @@ def test_whatever_scales_each_event_is_read_once_and_each_key_in_order(steps: St
         assert sorted(got) == sorted(written)
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(steps_of_a_stream, steps_of_a_stream)
 def test_a_groups_cut_goes_on_behind_what_was_read_after_scales_and_a_power_cut(before: Steps, behind: Steps) -> None:

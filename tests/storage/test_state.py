@@ -250,6 +250,7 @@ def test_a_lost_whole_state_is_made_from_the_one_before_it(clock: FakeClock) -> 
     assert counts.restore() == {"a": 1, "b": 1, "c": 1}
 
 
+@pytest.mark.long
 def test_state_survives_power_cuts_and_failed_syncs(clock: FakeClock) -> None:
     kept = 0
     for seed in range(20):

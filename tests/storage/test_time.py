@@ -218,6 +218,7 @@ def test_where_a_later_clock_stood_earlier_nothing_written_since_is_left_out(reo
     assert store.resolve("s", "2026-12-02T03:47:21Z") == store.resolve("s", "tail"), "behind all that it wrote"
 
 
+@pytest.mark.long
 def test_a_stream_that_was_silent_for_boots_and_cut_at_its_head(reopen: Reopen, clock: FakeClock) -> None:
     for number in range(12):
         store = reopen()
@@ -235,6 +236,7 @@ def test_a_stream_that_was_silent_for_boots_and_cut_at_its_head(reopen: Reopen, 
         assert store.resolve("s", moment) == places[expected], hour
 
 
+@pytest.mark.long
 def test_a_read_by_time_looks_at_few_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock(NOW_NS)
     twin = MemoryTwin()

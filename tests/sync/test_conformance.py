@@ -32,6 +32,7 @@ def test_what_was_written_arrives_once_and_in_order(kind: Kind) -> None:
         world.check_exactly_once()
 
 
+@pytest.mark.long
 @every_kind
 @pytest.mark.parametrize("seed", seeds(1, 12))
 def test_exactly_once_under_every_fault_and_power_cut(kind: Kind, seed: int) -> None:
@@ -279,6 +280,7 @@ def test_a_clock_that_is_corrected_later_is_corrected_upstream_too(kind: Kind) -
         assert not gateway.store.keep_time()
 
 
+@pytest.mark.long
 @every_kind
 def test_a_correction_arrives_under_every_fault_and_power_cut(kind: Kind) -> None:
     with world_of(kind, seed=16) as world:

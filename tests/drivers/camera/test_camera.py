@@ -34,6 +34,7 @@ from tests.servers.mjpeg import MjpegCamera
 SETTINGS = SourceSettings(name="gate", driver="camera", stream="site/gate")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("codec", "kind"), [("h264", "video/h264"), ("hevc", "video/h265"), ("mjpeg", "image/jpeg")])
 def test_frames_pass_untouched_with_their_own_times(tmp_path: Path, codec: str, kind: str) -> None:
     written = film(tmp_path / "film.mkv", codec)
@@ -55,6 +56,7 @@ def test_frames_pass_untouched_with_their_own_times(tmp_path: Path, codec: str, 
     assert camera.counters["bytes"] == sum(len(each.payload) for each in written)
 
 
+@pytest.mark.long
 def test_a_film_can_begin_again(tmp_path: Path) -> None:
     written = film(tmp_path / "film.mp4", frames=10, rate=50)
     camera = driver(CameraConfig(url=f"file:{tmp_path}/film.mp4", loop=True))
@@ -65,6 +67,7 @@ def test_a_film_can_begin_again(tmp_path: Path) -> None:
     assert [n for n, packet in enumerate(seen) if packet.discontinuity == "reopened"] == [0, 10, 20]
 
 
+@pytest.mark.long
 def test_a_stream_has_one_start_and_is_reopened_from_then_on(tmp_path: Path) -> None:
     film(tmp_path / "film.mp4", frames=2)
     running = Running(_maker(CameraConfig(url=str(tmp_path / "film.mp4"))), SETTINGS)
@@ -75,6 +78,7 @@ def test_a_stream_has_one_start_and_is_reopened_from_then_on(tmp_path: Path) -> 
     assert [_mark(event.headers) for event in running.sink.events] == [b"start", b"", b"reopened", b""]
 
 
+@pytest.mark.long
 def test_pictures_over_http_bear_the_time_at_which_they_came(tmp_path: Path) -> None:
     pictures = [each.payload for each in film(tmp_path / "film.mjpeg", "mjpeg", frames=5)]
     pictures += [each.payload for each in film(tmp_path / "other.mjpeg", "mjpeg", frames=1, size=(80, 64))]
@@ -94,6 +98,7 @@ def test_pictures_over_http_bear_the_time_at_which_they_came(tmp_path: Path) -> 
     assert times_ns == sorted(times_ns)
 
 
+@pytest.mark.long
 def test_raw_pictures_are_kept_as_jpeg(tmp_path: Path) -> None:
     """No USB camera is here: a file of raw YUYV 4:2:2, as most of them send it, is read by the same code."""
     film(tmp_path / "film.nut", "rawvideo", frames=10, size=(64, 48))
@@ -116,6 +121,7 @@ def test_a_usb_camera_is_asked_for_what_is_configured() -> None:
     assert not job.paced
 
 
+@pytest.mark.long
 def test_a_camera_that_brings_nothing_is_given_up(tmp_path: Path) -> None:
     pipe = tmp_path / "silent.mjpeg"
     os.mkfifo(pipe)
@@ -129,6 +135,7 @@ def test_a_camera_that_brings_nothing_is_given_up(tmp_path: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.long
 def test_a_process_that_hangs_itself_is_killed(tmp_path: Path) -> None:
     film(tmp_path / "film.mp4")
     camera = driver(CameraConfig(url=str(tmp_path / "film.mp4"), loop=True))
@@ -144,6 +151,7 @@ def test_a_process_that_hangs_itself_is_killed(tmp_path: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.long
 def test_a_camera_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     for config, said in (
         (
@@ -161,6 +169,7 @@ def test_a_camera_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
         assert "s3cret" not in str(raised.value)
 
 
+@pytest.mark.long
 def test_the_process_ends_when_the_gateway_is_killed(tmp_path: Path) -> None:
     """Also while its camera hangs: here one that opens a pipe into which nobody writes."""
     os.mkfifo(tmp_path / "silent.mjpeg")
@@ -182,6 +191,7 @@ def test_the_process_ends_when_the_gateway_is_killed(tmp_path: Path) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_full_store_costs_whole_ends_of_groups_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is stored can all be decoded: each frame follows the one before it, or is a key frame with a mark."""
     monkeypatch.setattr("drivers.outbox.MAX_GATHERED_BYTES", 2_000)

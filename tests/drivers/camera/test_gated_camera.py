@@ -20,6 +20,7 @@ from tests.drivers.camera.footage import film, moving
 SETTINGS = SourceSettings(name="gate", driver="camera", stream="video/gate")
 
 
+@pytest.mark.long
 def test_a_time_lapse_is_handed_over_as_jpeg_and_what_it_held_back_is_counted(tmp_path: Path) -> None:
     [file] = write_mp4(film(moving(60), fps=50), tmp_path / "camera.mp4")
     config = CameraConfig(url=str(file.path), gate="time-lapse", every=Duration(0.3))

@@ -161,6 +161,7 @@ def test_motion_passes_in_whole_groups_with_what_was_around_it() -> None:
     assert gate.gated == 60
 
 
+@pytest.mark.long
 def test_motion_in_two_places_of_time_is_two_pieces() -> None:
     kept = fed(make_gate(MOTION), film([*walk(50, 10, 80), *walk(0, 10, 60)], gop=GOP))
     marks = [packet for packet in kept if packet.discontinuity]

@@ -69,6 +69,7 @@ def export(packets: list[Packet], path: Path) -> list[Written]:
     return list(write_mp4(packets, path))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mjpeg"])
 def test_every_packet_is_in_it_untouched_at_the_cameras_time(codec: str, b_frames: int, tmp_path: Path) -> None:
@@ -193,6 +194,7 @@ def fill(mount: Path) -> None:
         print(error, sorted(each.name for each in mount.iterdir()))
 
 
+@pytest.mark.long
 def test_a_full_disk_is_an_error_that_says_so(tmp_path: Path) -> None:
     said = run_on_small_disk(__name__, fill.__name__, tmp_path)
     assert said == f"[Errno 28] No space left on device: '{tmp_path}/cut.mp4' ['other']\n"

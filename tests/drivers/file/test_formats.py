@@ -239,6 +239,7 @@ def test_a_row_that_is_larger_than_others_comes_alone(tmp_path: Path) -> None:
     assert sum(map(len, second.records.payloads)) < 12 << 20
 
 
+@pytest.mark.long
 def test_deliveries_stay_within_their_limits(tmp_path: Path) -> None:
     names = [f"a_rather_long_name_of_a_column_{n}" for n in range(40)]
     content = ",".join(names) + "\n" + ("," * 39 + "\n") * 20_000

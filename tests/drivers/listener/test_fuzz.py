@@ -9,6 +9,7 @@ import sys
 import time
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +102,7 @@ def pieces_of(raw: bytes, random: Random) -> list[bytes]:
     return [raw[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(streams(), st.randoms(use_true_random=False))
 def test_a_connection_goes_on_or_is_ended_and_says_the_same_however_its_bytes_are_cut(

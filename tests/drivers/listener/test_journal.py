@@ -11,6 +11,7 @@ from tests.drivers.listener.clients import Listening, Raw
 SENDERS = 10 * TOLD_PER_S
 
 
+@pytest.mark.long
 def test_whoever_sends_rubbish_does_not_fill_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with Listening(ListenerConfig(listen="127.0.0.1:0")) as listening:

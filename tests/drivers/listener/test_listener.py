@@ -79,6 +79,7 @@ def test_paho_publishes_over_tls_with_a_certificate_of_its_own(version: str) -> 
         publishes(Publisher(listening.port, version=version, tls=context), listening, 1)
 
 
+@pytest.mark.long
 def test_over_tls_without_a_certificate_nobody_gets_in() -> None:
     config = ListenerConfig(
         listen="127.0.0.1:0", certificate=TLS / "hub.pem", certificate_key=TLS / "hub.key", client_ca=TLS / "ca.pem"

@@ -56,6 +56,7 @@ def test_the_judge_notices(stored: list[bytes], counted_bad: int, wrong: str) ->
     assert not replace(verdict, replugs=0).ok
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
 def test_what_is_damaged_is_nothing_that_a_reader_could_understand(name: str) -> None:
     """So the campaign asks for no more than is possible: one bad piece, and the frames on both sides."""

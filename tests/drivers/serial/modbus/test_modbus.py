@@ -187,6 +187,7 @@ def test_registers_become_one_reading_with_units(wire: Wire, server: Server) -> 
     assert running.counter("bad") == running.counter("timeouts") == 0
 
 
+@pytest.mark.long
 def test_a_device_that_is_not_there_costs_the_others_nothing_but_a_timeout(
     wire: Wire, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -203,6 +204,7 @@ def test_a_device_that_is_not_there_costs_the_others_nothing_but_a_timeout(
     assert caplog.text.count("device 9 does not answer") == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("baud", [1_200, 19_200])
 def test_between_an_answer_and_the_next_request_the_line_is_silent_as_long_as_it_has_to_be(
     wire: Wire, baud: int
