@@ -99,10 +99,10 @@ class Report:
             f"seed {self.seed}: {self.killed_at.total()} kills of the gateway{besides}, in {self.lives} lives; "
             f"{self.duration_s:.0f} s",
             "",
-            f"{'GATEWAY KILLED':40}{'AT':20}{'KILLS':>6}",
+            f"{'GATEWAY KILLED':46}{'AT':20}{'KILLS':>6}",
         ]
         for place, sites in self.places.items():
-            lines += [f"{place:40}{site:20}{self.killed_at[site]:6}" for site in sites]
+            lines += [f"{place:46}{site:20}{self.killed_at[site]:6}" for site in sites]
         if self.missed:
             lines += [f"not reached in time, and killed anywhere: {dict(self.missed)}"]
         lines += [f"{self.checks} checks of the store", ""]

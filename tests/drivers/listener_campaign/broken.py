@@ -14,10 +14,13 @@ from collections import deque
 from collections.abc import Callable
 
 from drivers.contract import Delivery
+from drivers.listener.client import Client
 from drivers.listener.driver import ListenerDriver
-from drivers.listener.intake import Answers
-from drivers.listener.session import Run, Session, Taken
+from drivers.listener.intake import Answers, Intake
+from drivers.listener.run import Run
+from drivers.listener.session import Session
 from drivers.listener.sessions import Sessions
+from storage.model import Frame
 from tests.oracle.node import main
 
 EARLY_S = 0.5
@@ -48,18 +51,23 @@ def forget_sessions() -> None:
 
 
 def suspect_equals() -> None:
-    received = Session.received
+    put = Intake._put
 
-    def suspicious(session: Session, run: Run) -> Taken:
-        before = session._digests[-1] if session._digests else None
-        taken = received(session, run)
-        if taken.stored is None and run.qos == 1 and session.persistent:
-            digests = [before, *run.digests]
-            new = [index for index in range(len(run.digests)) if digests[index] != digests[index + 1]]
-            return taken._replace(stored=new)
-        return taken
+    def suspicious(intake: Intake, client: Client, run: Run, now_ns: int, frames: dict[str, list[Frame]]) -> int:
+        session = client.session
+        before = session._digests[-1] if session is not None and session._digests else None
+        count = put(intake, client, run, now_ns, frames)
+        if not count or session is None or run.qos != 1 or run.dup or not session.persistent:
+            return count
+        digests = [before, *run.digests]
+        *others, frame = frames.pop(run.label.stream)
+        new = [payload for at, payload in enumerate(frame.payloads) if digests[at] != digests[at + 1]]
+        kept = [*others, frame._replace(payloads=new)] if new else others
+        if kept:
+            frames[run.label.stream] = kept
+        return len(new)
 
-    Session.received = suspicious  # type: ignore[method-assign, assignment]
+    Intake._put = suspicious  # type: ignore[method-assign, assignment]
 
 
 def release_later() -> None:
