@@ -76,10 +76,13 @@ class TalkingLine:
         due = now_s >= self._replug_at_s and not self.said.replugs
         while len(self._pending) < self._owed and not ending and not due:
             self._pending += self._next()
+        if (due or ending) and self._was_bad and not self._pending:
+            # Only what follows a bad frame can show that it was one; half a frame can't.
+            self._pending = self._next()
         self._say(self._pending[: int(self._owed)])
-        if due and not self._pending:
+        if due and not self._pending and not self._was_bad:
             self._begin_to_pull()
-        return ending and not self._pending and self._unread() == 0
+        return ending and not self._pending and not self._was_bad and self._unread() == 0
 
     def wants_replug(self) -> bool:
         """It has not been pulled out yet, or is not back."""
