@@ -58,7 +58,7 @@ def run_static(name: str, command: list[str]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__.splitlines()[0])
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="leave out the long runs (under a minute)")
+    length.add_argument("--quick", action="store_true", help="leave out the long runs (some three minutes)")
     length.add_argument("--soak", action="store_true", help="run the long runs at full length")
     parser.add_argument("pytest", nargs="*", help="passed on to pytest: paths, -k …")
     arguments, rest = parser.parse_known_args()
