@@ -18,9 +18,7 @@ memoryless: the other side has it still.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable
 from random import Random
 
 from drivers.backoff import Backoff
@@ -44,6 +42,7 @@ from drivers.contract import (
     Traced,
 )
 from drivers.outbox import Outbox, Sink
+from drivers.status import SourceState, SourceStatus
 from storage.clock import Clock
 from storage.model import StreamConfig
 from storage.trace import Trace, no_trace
@@ -58,37 +57,6 @@ ANSWER_WAIT_S = 0.02
 """At most this between two looks at whether the store has answered."""
 
 _log = logging.getLogger(__name__)
-
-
-class SourceState(Enum):
-    STARTING = "starting"
-    RUNNING = "running"
-    BLOCKED = "blocked"
-    """The driver works, the store takes nothing."""
-    BACKOFF = "backoff"
-    PAUSED = "paused"
-    ABSENT = "absent"
-    """Its device was not there at the start, which may be so."""
-    FAILED = "failed"
-    """It can't work as configured, or should not be tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """A source as it stands. `last_event_ns` is on the boot clock; `retry_in_s` is None unless it waits.
-
-    `waiting_events` were read and are not durable yet; `pushback` says what happens while the store takes nothing.
-    """
-
-    name: str
-    driver: str
-    state: SourceState
-    counters: Mapping[str, int]
-    last_error: str | None
-    last_event_ns: int | None
-    retry_in_s: float | None
-    waiting_events: int
-    pushback: str
 
 
 def _nobody() -> None:

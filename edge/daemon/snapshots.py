@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from drivers.contract import new_counters
-from drivers.source import SourceStatus
+from drivers.status import SourceStatus
 from edge.daemon.workers import SourceWorker, UplinkWorker
 from edge.snapshot import (
     DropSnapshot,

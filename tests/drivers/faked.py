@@ -6,7 +6,8 @@ from random import Random
 
 from drivers.contract import SourceSettings, Startup
 from drivers.fake import FakeConfig, FakeDevice, FakeDriver, RecordingSink
-from drivers.source import Source, SourceState
+from drivers.source import Source
+from drivers.status import SourceState
 from storage.clock import FakeClock
 from storage.model import StreamConfig
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import time
 from collections import Counter
@@ -167,6 +168,16 @@ def broken_command(package: str, which: str, folder: Path) -> tuple[str, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     arguments = (which, "--hits", str(folder / "hits"), "--aim", str(folder / "aim"), "--")
     return module_command(f"{package}.broken", *arguments)
+
+
+def assert_noticed(
+    package: str, run_campaign: RunCampaign, which: str, sites: Sequence[str], found: str, directory: Path
+) -> None:
+    """The gateway of `package.broken`, killed once at each of `sites`: something is found that matches `found`."""
+    command = partial(broken_command, package, which)
+    report = run_campaign(len(sites), 1, directory, sites=sites, command=command)
+    assert set(sites) <= set(aimed(report.places))
+    assert any(re.search(found, each) for each in report.found), report.text()
 
 
 def main(package: str, run_campaign: RunCampaign, breaks: Iterable[str]) -> int:

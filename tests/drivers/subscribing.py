@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 from drivers.contract import Driver, SourceSettings
 from drivers.fake import RecordingSink
 from drivers.mqtt import MqttConfig, MqttDriver
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.clock import Clock
 from tests.drivers.running import Running
 from tests.servers.mosquitto import Mosquitto

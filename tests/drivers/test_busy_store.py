@@ -7,7 +7,7 @@ import pytest
 from drivers.contract import Delivery
 from drivers.fake import CursoredFakeDriver, FakeDriver, MemorylessFakeDriver
 from drivers.outbox import MAX_SUBMISSIONS
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.errors import StoreBusyError, StoreFailedError, TooLargeError
 from storage.model import MAX_EVENT_BYTES, Append, Frame
 from tests.drivers.faked import Bench, numbers

@@ -15,7 +15,7 @@ from drivers.contract import DeviceLostError, Shape
 from drivers.fake import RecordingSink
 from drivers.outbox import MAX_SUBMISSIONS
 from drivers.registry import driver_names
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.clock import SystemClock
 from tests.drivers.kinds import DEVICES, READINGS, README_DRIVER, Device
 from tests.drivers.running import Running

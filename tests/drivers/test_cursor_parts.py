@@ -10,7 +10,8 @@ import pytest
 from drivers.contract import MAX_PART_BYTES, MAX_PARTS, Delivery, SourceSettings
 from drivers.fake import FakeConfig, FakeDevice, FakeDriver, RecordingSink
 from drivers.outbox import Sink
-from drivers.source import Source, SourceState
+from drivers.source import Source
+from drivers.status import SourceState
 from storage import FakeClock, SegmentStore
 from storage.errors import TooLargeError
 from storage.kv.memory import MemoryTwin

@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 
 from drivers.mqtt import MqttConfig
 from drivers.mqtt.redelivery import SessionState
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.units import Size
 from tests.drivers.subscribing import SETTINGS, killed, numbers, publish, running
 from tests.servers.mosquitto import Mosquitto

@@ -13,7 +13,7 @@ import pytest
 
 from drivers.contract import DriverConfigError, SourceSettings
 from drivers.mqtt import MqttConfig, MqttDriver
-from drivers.source import SourceState
+from drivers.status import SourceState
 from edge import ConfigurationError
 from edge.config import load
 from storage.clock import FakeClock

@@ -9,7 +9,7 @@ import pytest
 
 from drivers.mqtt import MqttConfig, MqttDriver
 from drivers.mqtt.redelivery import SessionState
-from drivers.source import SourceState
+from drivers.status import SourceState
 from tests.drivers.running import Running
 from tests.drivers.scripted_broker import ScriptedBroker
 from tests.drivers.subscriber_campaign.publisher import connect, publish_packet

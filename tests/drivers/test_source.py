@@ -8,7 +8,8 @@ import pytest
 
 from drivers.contract import DeviceLostError, DriverConfigError, SourceSettings, Startup
 from drivers.fake import CursoredFakeDriver, FakeDriver, MemorylessFakeDriver
-from drivers.source import STEADY_AFTER_S, SourceState
+from drivers.source import STEADY_AFTER_S
+from drivers.status import SourceState
 from storage.errors import StorageError, StoreBusyError
 from storage.model import StreamConfig
 from tests.drivers.faked import Bench, numbers

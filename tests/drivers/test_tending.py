@@ -7,7 +7,8 @@ from random import Random
 from drivers.contract import DeviceLostError, SourceSettings
 from drivers.fake import FakeConfig, FakeDevice, FakeDriver, RecordingSink
 from drivers.outbox import MAX_SUBMISSIONS
-from drivers.source import Source, SourceState
+from drivers.source import Source
+from drivers.status import SourceState
 from storage.clock import FakeClock
 
 SETTINGS = SourceSettings(name="local", driver="fake", stream="devices")

@@ -9,7 +9,8 @@ import pytest
 
 from drivers.contract import Delivery, SourceSettings
 from drivers.fake import FakeConfig, FakeDevice, FakeDriver, RecordingSink
-from drivers.source import Source, SourceState
+from drivers.source import Source
+from drivers.status import SourceState
 from storage import FakeClock
 from storage.model import BULK, MAX_APPEND_BYTES, MAX_EVENT_BYTES, Append, Frame, StreamConfig
 

@@ -23,7 +23,7 @@ from drivers.camera.packet import to_frame
 from drivers.camera.records import Records
 from drivers.contract import DeviceLostError, Driver, SourceSettings
 from drivers.registry import driver_class
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.clock import Clock
 from storage.errors import StoreBusyError
 from storage.units import Duration

@@ -17,7 +17,7 @@ from drivers.camera.driver import CameraDriver
 from drivers.camera.packet import Packet, from_event
 from drivers.camera.probing import probe
 from drivers.contract import DeviceLostError, Driver, SourceSettings
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.clock import Clock, SystemClock
 from storage.units import Duration
 from tests.drivers.camera.films import driver, watched

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.drivers.file_campaign import __name__ as package
-from tests.drivers.file_campaign.rounds import PLACES, run_campaign
-from tests.drivers.lives import aimed, broken_command
+from tests.drivers.file_campaign.rounds import run_campaign
+from tests.drivers.lives import assert_noticed
 from tests.length import SOAK
 
 SOAK_KILLS = 200
@@ -37,7 +35,4 @@ def test_kills_cost_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_promise_is_noticed(which: str, sites: tuple[str, ...], found: str, tmp_path: Path) -> None:
-    assert set(sites) <= set(aimed(PLACES))
-    report = run_campaign(len(sites), 1, tmp_path, sites=sites, command=partial(broken_command, package, which))
-    assert not report.ok
-    assert any(re.search(found, each) for each in report.found), report.text()
+    assert_noticed(package, run_campaign, which, sites, found, tmp_path)

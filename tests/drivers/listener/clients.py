@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from drivers.contract import Driver, SourceSettings
 from drivers.fake import RecordingSink
 from drivers.listener import ListenerConfig, ListenerDriver
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.clock import Clock
 from storage.trace import Trace, no_trace
 from tests.drivers.running import Running

@@ -9,7 +9,7 @@ import pytest
 from drivers.contract import DeviceLostError, DriverConfigError, SourceSettings
 from drivers.serial import SerialConfig, SerialDriver, names
 from drivers.serial.names import Attached, check_port, find_port
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.clock import FakeClock
 from tests.drivers.running import Running
 from tests.drivers.serial.adapter import Adapter

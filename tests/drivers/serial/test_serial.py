@@ -14,7 +14,7 @@ from drivers.contract import DeviceLostError, DriverConfigError, SourceSettings
 from drivers.serial import SerialConfig, SerialDriver
 from drivers.serial.framing import nmea_checksum
 from drivers.serial.line import Line
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.clock import FakeClock
 from storage.units import Duration
 from tests.drivers.running import Running

@@ -25,7 +25,7 @@ from pymodbus.server import ModbusSerialServer
 from drivers.contract import SourceSettings
 from drivers.serial.modbus import ModbusConfig, ModbusDriver, Register
 from drivers.serial.modbus.polling import silence_s
-from drivers.source import SourceState
+from drivers.status import SourceState
 from storage.clock import FakeClock
 from storage.units import Duration
 from tests.drivers.running import Running
