@@ -17,6 +17,7 @@ from drivers.status import SourceState
 from storage.units import Size
 from tests.drivers.subscribing import SETTINGS, killed, numbers, publish, running
 from tests.servers.mosquitto import Mosquitto
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_under_mqtt_5_a_session_that_was_saved_without_its_subscription_is_subsc
     forget.connect("127.0.0.1", broker.port, clean_start=False, properties=keep)
     forget.loop_start()
     forget.unsubscribe("site/#")
-    source.until(lambda: "UNSUBSCRIBE from edge-pump-7-field" in broker.log, "the end of the subscription")
+    until(lambda: "UNSUBSCRIBE from edge-pump-7-field" in broker.log, "the end of the subscription")
     forget.disconnect()
     forget.loop_stop()
     after = running(MqttConfig(broker=broker.url, topics=("site/#",), protocol="5"), source.sink)

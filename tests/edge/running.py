@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from edge.config import load
 from edge.daemon import node as daemon
 from storage import FakeClock
 from storage.trace import no_trace
+from tests.waiting import until
 
 DEADLINE_S = 30.0
 
@@ -132,14 +132,6 @@ def stop(process: subprocess.Popen[bytes]) -> int:
         process.kill()
         process.wait()
         raise
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait until `holds`; a failure says what never came."""
-    end_s = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < end_s, f"waited {DEADLINE_S:g} s in vain for {what}"
-        time.sleep(0.02)
 
 
 def lines_of(texts: Sequence[str]) -> bytes:

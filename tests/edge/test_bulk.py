@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.running import running, until, write_config
+from tests.edge.running import running, write_config
 from tests.edge.test_daemon import SYNTHETIC
+from tests.waiting import until
 
 
 @pytest.mark.long

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from edge import Client, DaemonUnreachableError
-from tests.edge.running import Finished, Node, edge, lines_of, running, until, write_config
+from tests.edge.running import Finished, Node, edge, lines_of, running, write_config
+from tests.waiting import until
 
 SOURCE = '[[source]]\nname = "signal"\ndriver = "synthetic"\nstream = "plant/signal"\n'
 

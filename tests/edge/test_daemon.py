@@ -18,7 +18,8 @@ from edge.daemon import run
 from edge.daemon.run import Signals
 from storage.errors import StoreFailedError
 from storage.store import SegmentStore
-from tests.edge.running import answers, edge, lines_of, running, stop, until, write_config
+from tests.edge.running import answers, edge, lines_of, running, stop, write_config
+from tests.waiting import until
 
 SYNTHETIC = '[[source]]\nname = "signal"\ndriver = "synthetic"\nstream = "plant/signal"\n'
 

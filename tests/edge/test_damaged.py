@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.running import edge, lines_of, running, until, write_config
+from tests.edge.running import edge, lines_of, running, write_config
 from tests.length import SOAK
 from tests.storage.damaged import STREAMS, Base, Harm, build, flipped, removed, torn, victims
+from tests.waiting import until
 
 SYNTHETIC = '[[source]]\nname = "signal"\ndriver = "synthetic"\nstream = "plant/signal"\n'
 KINDS = ("tables", "telemetry", "chain", "log", "MANIFEST", "CURRENT", "chunk", "FORMAT")

@@ -25,8 +25,9 @@ from storage.model import Append, Gap, GapReason, Position, StreamConfig
 from storage.store import SegmentStore
 from tests.drivers.camera.footage import FPS, NS, film, moving
 from tests.drivers.camera.test_mp4 import probed, written
-from tests.edge.running import running, until, write_config
+from tests.edge.running import running, write_config
 from tests.edge.test_api import BareNode
+from tests.waiting import until
 
 
 @dataclass

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from edge import RequestRefusedError
-from tests.edge.running import running, until, write_config
+from tests.edge.running import running, write_config
 from tests.small_disk import run_on_small_disk
+from tests.waiting import until
 
 BALLAST_BYTES = 24 << 20
 

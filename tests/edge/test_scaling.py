@@ -11,8 +11,9 @@ import pytest
 from edge import Client
 from edge.daemon.node import Node
 from storage import Event, FakeClock, SegmentStore
-from tests.edge.running import edge, node_of, running, until, write_config
+from tests.edge.running import edge, node_of, running, write_config
 from tests.edge.test_daemon import free_port, upstream
+from tests.waiting import until
 
 POLICY = (
     '[[stream]]\nname = "plant/flow"\n'

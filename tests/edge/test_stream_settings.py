@@ -11,8 +11,9 @@ from edge import Client
 from edge.config import load
 from storage import FakeClock, SegmentStore, StreamConfig
 from storage.model import ScalingPolicy
-from tests.edge.running import node_of, until, write_config
+from tests.edge.running import node_of, write_config
 from tests.edge.test_daemon import free_port, upstream
+from tests.waiting import until
 
 SCALED = ScalingPolicy("events", 10.0)
 POLICY = '[[stream]]\nname = "s"\nscaling = { by = "events", target_per_s = 10 }\n'

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edge.daemon.notify import Notifier
-from tests.edge.running import running, stop, until, write_config
+from tests.edge.running import running, stop, write_config
+from tests.waiting import until
 
 UNIT = Path(__file__).parents[2] / "systemd" / "edge.service"
 

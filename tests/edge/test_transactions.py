@@ -16,9 +16,10 @@ from edge.http.local import local_application
 from edge.http.server import Server, UnixSite
 from storage import FakeClock
 from storage.model import TransactionState
-from tests.edge.running import node_of, running, until, write_config
+from tests.edge.running import node_of, running, write_config
 from tests.edge.test_api import BareNode
 from tests.edge.test_daemon import free_port
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from edge.daemon.workers import SourceWorker
 from storage.clock import SystemClock
 from storage.kv.memory import MemoryTwin
 from storage.store import SegmentStore
-from tests.edge.running import until
 from tests.storage.counts import damage
+from tests.waiting import until
 
 
 class HangingDriver(FakeDriver):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from edge.demo.instrument import SerialInstrument
 from edge.demo.nodes import GatewayPlan, NodeProcess, free_port, gateway_toml, hub_toml
 from edge.demo.numbering import read_number, stamp
 from edge.demo.scene import behind, drained
+from tests.waiting import until
 
 NODE = "pump-7"
 PATIENCE_S = 30.0
@@ -48,13 +48,6 @@ def gateway(tmp_path: Path, hub_port: int, instrument: SerialInstrument) -> Iter
     node = NodeProcess(tmp_path / "gateway", gateway_toml(plan, tmp_path / "gateway"))
     yield node
     node.kill()
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline_s, f"{what} never came"
-        time.sleep(0.1)
 
 
 def captured(gateway: NodeProcess) -> int:
