@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+MOST_WORKERS = 4
+"""Processes that run tests, where there are as many cores: each test starts gateways and brokers of its own beside them."""
 STATIC = {
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "lint": ["ruff", "check", "--quiet", "."],
@@ -58,7 +60,7 @@ def run_static(name: str, command: list[str]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__.splitlines()[0])
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="leave out the long runs (some three minutes)")
+    length.add_argument("--quick", action="store_true", help="leave out the long runs (a good minute)")
     length.add_argument("--soak", action="store_true", help="run the long runs at full length")
     parser.add_argument("pytest", nargs="*", help="passed on to pytest: paths, -k …")
     arguments, rest = parser.parse_known_args()
@@ -69,7 +71,8 @@ def main() -> int:
     failed_checks = [name for name, command in STATIC.items() if not run_static(name, command)]
     tally = Tally()
     options = ["-m", "not long"] if arguments.quick else []
-    outcome = pytest.main([*options, *arguments.pytest, *rest], plugins=[tally])
+    side_by_side = ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "worksteal"]
+    outcome = pytest.main([*side_by_side, *options, *arguments.pytest, *rest], plugins=[tally])
     failed = [*failed_checks, *tally.failed]
     if outcome not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         failed.append(f"pytest ended with {outcome!r}")

@@ -38,6 +38,7 @@ def until_all(first: Running, second: Running, count: int) -> None:
     second.for_a_while()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_each_message_is_stored_by_one_of_two(broker: Mosquitto, protocol: Literal["3.1.1", "5"]) -> None:
     first, second = (running(sharing(broker, name, protocol)) for name in ("north", "south"))
@@ -50,6 +51,7 @@ def test_each_message_is_stored_by_one_of_two(broker: Mosquitto, protocol: Liter
     assert {event.stream for event in first.sink.events} == {"site/a"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_what_one_had_not_on_disk_when_it_was_killed_is_stored_once(
     broker: Mosquitto, protocol: Literal["3.1.1", "5"]

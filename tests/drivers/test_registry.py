@@ -33,6 +33,7 @@ def test_an_unknown_driver_is_answered_with_the_nearest() -> None:
         driver_class("xyzzy")
 
 
+@pytest.mark.long
 def test_no_library_is_loaded_for_a_driver_that_nobody_uses() -> None:
     program = (
         "import sys; from drivers.registry import driver_class; driver_class('synthetic'); "

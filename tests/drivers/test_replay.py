@@ -134,6 +134,7 @@ def test_another_recording_under_the_same_name_is_played_from_its_beginning(tmp_
     assert payloads(opened(path, clock, delivery.cursor, speed=0).poll(0)) == [b"3", b"4"]
 
 
+@pytest.mark.long
 def test_long_lines_and_long_recordings_come_in_bounded_deliveries(tmp_path: Path) -> None:
     large = "x" * 600_000
     path = recording(

@@ -31,6 +31,7 @@ def numbers(done: Finished) -> list[object]:
     return [json.loads(line)["number"] for line in done.out.splitlines()]
 
 
+@pytest.mark.long
 def test_what_was_written_is_read_back_in_order(node: Node) -> None:
     written = node.edge("write", "cli/a", "--writer", "plc-1", "--key", "pump-7", stdin=lines_of(["12.7", "", "12.9"]))
     assert (written.code, written.out, written.err) == (0, "", "edge: 3 stored in cli/a\n")

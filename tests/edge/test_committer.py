@@ -20,6 +20,7 @@ def append(payload: bytes) -> list[Append]:
     return [Append("a", [Frame([payload])])]
 
 
+@pytest.mark.long
 def test_it_makes_durable_whatever_is_submitted() -> None:
     with closing(SegmentStore.in_memory()) as store:
         committer = Committer(store, threading.Event().set)

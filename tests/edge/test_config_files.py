@@ -124,6 +124,7 @@ def test_the_sample_passes_as_it_is(tmp_path: Path) -> None:
     assert load(tmp_path / "edge.toml").node.name == "pump-7"
 
 
+@pytest.mark.long
 def test_the_sample_passes_with_everything_uncommented(tmp_path: Path) -> None:
     (tmp_path / "hub-token").write_text("t" * 32)
     text = uncommented(sample()).replace("/etc/edge/hub-token", str(tmp_path / "hub-token"))

@@ -93,6 +93,7 @@ def test_sigterm_closes_everything_and_is_exit_0(tmp_path: Path) -> None:
     assert report.ok
 
 
+@pytest.mark.long
 def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     with running(config) as node:

@@ -146,6 +146,7 @@ def test_two_cameras_in_one_stream_must_be_told_apart(box: Box) -> None:
     assert len(times(box.out("cut.mp4"))) == 12
 
 
+@pytest.mark.long
 def test_one_of_two_cameras_that_share_a_stream_begins_at_a_key_frame_of_its_own(box: Box) -> None:
     gate, yard = film(moving(40), gop=20), film(moving(40), gop=5)
     for number in range(40):

@@ -14,6 +14,7 @@ from drivers.listener.passwords import read_users
 from tests.edge.running import edge
 
 
+@pytest.mark.long
 def test_one_line_of_standard_input_is_the_password(tmp_path: Path) -> None:
     file = tmp_path / "passwords"
     added = edge("mqtt-password", str(file), "pump", stdin=b" one \xff\r\nmore\n")

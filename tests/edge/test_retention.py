@@ -36,6 +36,7 @@ def test_what_a_reader_group_has_yet_to_read_is_kept_also_by_the_next_daemon(tmp
         assert [(drop.reason, drop.events) for drop in shown.dropped] == [("consumed", 2)]
 
 
+@pytest.mark.long
 def test_what_no_upstream_has_yet_is_kept_whoever_has_read_it(tmp_path: Path) -> None:
     with node_of(write_config(tmp_path, more=STREAM + upstream(free_port())), FakeClock()) as node:
         node.store.create_stream("plant/flow", node.stream_config("plant/flow"))

@@ -87,6 +87,7 @@ def test_a_loaded_stream_is_split_and_later_merged_in_order_and_its_hub_holds_th
         assert gateway.check().findings == ()
 
 
+@pytest.mark.long
 def test_nothing_is_scaled_while_nothing_can_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor takes the step, and must not wait for a disk."""
     clock = FakeClock()

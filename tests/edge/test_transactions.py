@@ -166,6 +166,7 @@ def test_a_sealed_stream_is_no_failure_of_the_daemon(client: Client, node: BareN
         assert told.value.status == 409
 
 
+@pytest.mark.long
 def test_the_streams_of_one_have_the_same_upstreams(tmp_path: Path) -> None:
     port = free_port()
     upstream = f'[[upstream]]\nname = "hub"\nurl = "http://127.0.0.1:{port}"\nstreams = ["plant/*"]\n'
@@ -178,6 +179,7 @@ def test_the_streams_of_one_have_the_same_upstreams(tmp_path: Path) -> None:
         client.begin_transaction(["local/notes", "local/more"]).abort()
 
 
+@pytest.mark.long
 def test_one_whose_holder_is_not_heard_of_is_aborted_by_the_daemon(tmp_path: Path) -> None:
     clock = FakeClock()
     with node_of(write_config(tmp_path), clock) as gateway:

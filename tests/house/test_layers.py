@@ -20,6 +20,7 @@ ALLOWED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ALLOWED)
 def test_a_layer_brings_only_what_it_may(module: str) -> None:
     code = f"import {module}, sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"

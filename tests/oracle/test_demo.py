@@ -20,6 +20,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> tuple[bool, dict[str, Source]
     return bool(outcome["ok"]), sources
 
 
+@pytest.mark.long
 def test_nothing_is_lost_doubled_or_out_of_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seconds", "4", "--json"]) == 0
     ok, sources = printed(capsys)

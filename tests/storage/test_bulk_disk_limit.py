@@ -93,6 +93,7 @@ def test_a_camera_that_blocks_loses_nothing_and_goes_on_when_upstream_confirms()
     assert camera.peak <= LIMIT
 
 
+@pytest.mark.long
 def test_what_goes_never_cuts_into_a_commit() -> None:
     twin = MemoryTwin()
     with SegmentStore.in_memory(twin, disk_limit=LIMIT) as store:
@@ -109,6 +110,7 @@ def test_what_goes_never_cuts_into_a_commit() -> None:
         assert store.stream("cam").dropped["disk_limit"].events > 100
 
 
+@pytest.mark.long
 def test_a_hub_is_told_of_video_given_up_before_it_was_sent() -> None:
     camera = Camera(bulk(), StreamConfig())
     hub = SegmentStore.in_memory()

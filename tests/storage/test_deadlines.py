@@ -59,6 +59,7 @@ def test_a_change_on_a_full_disk_is_refused_after_a_while_and_done_once_there_is
         assert store.check().ok
 
 
+@pytest.mark.long
 def test_asking_again_for_a_stream_that_is_still_queued_makes_one(twin: MemoryTwin) -> None:
     with SegmentStore.in_memory(twin) as store:
         full(twin)

@@ -60,6 +60,7 @@ def test_the_oldest_goes_and_the_limit_holds() -> None:
     assert ring.store.check().findings == []
 
 
+@pytest.mark.long
 def test_state_is_never_given_up() -> None:
     ring = Ring(("readings", dropping(1 << 21)))
     counts = ring.store.synchronizer(COUNTS, CountsCodec())
@@ -136,6 +137,7 @@ def test_what_waits_for_room_keeps_its_order() -> None:
     assert live == ring.sent["a"][-len(live) :]
 
 
+@pytest.mark.long
 def test_one_stream_that_blocks_does_not_keep_others_from_giving_up_theirs() -> None:
     ring = Ring(("block", StreamConfig(priority=1)), ("drop", dropping(30)))
     for _ in range(100):
@@ -158,6 +160,7 @@ def test_what_a_consumer_has_not_read_stays_where_the_stream_blocks() -> None:
     assert half.payload in ring.live("a")
 
 
+@pytest.mark.long
 def test_a_hub_that_brings_a_mirrored_stream_on_gives_up_what_is_above() -> None:
     hub = Ring()
     with SegmentStore.in_memory() as gateway:
@@ -175,6 +178,7 @@ def test_a_hub_that_brings_a_mirrored_stream_on_gives_up_what_is_above() -> None
         assert 0 < dropped.events <= 120
 
 
+@pytest.mark.long
 def test_data_that_was_not_sent_goes_up_as_a_gap() -> None:
     ring = Ring(("a", dropping()))
     with SegmentStore.in_memory() as hub:

@@ -63,6 +63,7 @@ def keep(store: SegmentStore, clock: FakeClock) -> int:
     return sum(store.retain({}).forgotten_boots for _ in range(5))
 
 
+@pytest.mark.long
 def test_boots_before_the_first_that_is_named_are_forgotten_once_nothing_names_them(
     reopen: Reopen, clock: FakeClock
 ) -> None:
@@ -84,6 +85,7 @@ def test_boots_before_the_first_that_is_named_are_forgotten_once_nothing_names_t
     assert again.check().findings == []
 
 
+@pytest.mark.long
 def test_a_store_with_nothing_readable_keeps_its_newest(reopen: Reopen, clock: FakeClock) -> None:
     live(reopen, clock, 10)
     store = reopen()
@@ -91,6 +93,7 @@ def test_a_store_with_nothing_readable_keeps_its_newest(reopen: Reopen, clock: F
     assert boots(store) == [9, 10, 11]
 
 
+@pytest.mark.long
 def test_a_boot_stays_that_others_hang_on(reopen: Reopen, clock: FakeClock) -> None:
     """Boots of 1970 are placed behind the last that was trusted, however long ago that was."""
     live(reopen, clock, 4, "s")
@@ -123,6 +126,7 @@ def test_what_waits_in_a_transaction_names_its_boot(reopen: Reopen, clock: FakeC
     assert abs(early[1] - NOW_NS) < 3601 * S
 
 
+@pytest.mark.long
 def test_above_the_bound_the_oldest_go_and_those_that_stay_do_not_move(
     reopen: Reopen, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +170,7 @@ def test_a_hub_forgets_the_boots_of_a_node_as_its_streams_go(clock: FakeClock) -
         assert times(hub, "g/s") == before
 
 
+@pytest.mark.long
 def test_a_segment_that_would_not_say_keeps_all(
     reopen: Reopen, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +183,7 @@ def test_a_segment_that_would_not_say_keeps_all(
     assert keep(store, clock) == 0
 
 
+@pytest.mark.long
 def test_a_bulk_stream_names_the_boots_of_its_blocks(reopen: Reopen, clock: FakeClock) -> None:
     reopen().create_stream("v", StreamConfig(kind="bulk"))
     live(reopen, clock, 8, "v")
@@ -211,6 +217,7 @@ def test_of_a_large_block_no_more_is_read_than_its_beginning(clock: FakeClock, m
     assert max(sizes) <= 16 << 10
 
 
+@pytest.mark.long
 def test_a_walk_is_taken_once_an_hour(reopen: Reopen, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     live(reopen, clock, 6, "s")
     store = reopen()

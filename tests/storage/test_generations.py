@@ -32,6 +32,7 @@ def fill(store: SegmentStore, appends: int) -> None:
         store.writer("s").append(chance.randbytes(1_000)).result()
 
 
+@pytest.mark.long
 def test_they_grow_with_what_is_stored(store: SegmentStore) -> None:
     fill(store, 50)
     assert generations(store) >= 50 * 1_000 // (2 * LEAST_BYTES)

@@ -57,6 +57,7 @@ def every_step() -> Iterator[tuple[int, int]]:
 # appends
 
 
+@pytest.mark.long
 def test_what_was_acknowledged_is_readable_after_a_crash_at_the_same_offset_with_the_same_bytes() -> None:
     for steps, torn in every_step():
         twin, acknowledged = MemoryTwin(), dict[Position, bytes]()
@@ -153,6 +154,7 @@ def test_a_sealed_segment_never_grows() -> None:
 # transactions
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("pointers")
 def test_a_transaction_is_there_whole_or_not_at_all_after_a_kill_at_every_step() -> None:
     seen = set()
@@ -275,6 +277,7 @@ def test_a_transaction_spans_a_scale(reopen: Reopen) -> None:
 # reading
 
 
+@pytest.mark.long
 def test_truncation_never_shifts_offsets(reopen: Reopen) -> None:
     store = reopen()
     scaled(store, 30)
@@ -395,6 +398,7 @@ def test_retention_never_takes_what_is_not_confirmed(policy: RetentionPolicy, cl
         assert len(payloads(store)) < 10
 
 
+@pytest.mark.long
 def test_a_torn_tail_is_detected_and_cut(tmp_path: Path) -> None:
     live = tmp_path / "live"
     with SegmentStore.open(live) as store:

@@ -180,6 +180,7 @@ def test_a_witness_that_is_hit_is_silent(killed: tuple[Path, SegmentStore]) -> N
     hub.close()
 
 
+@pytest.mark.long
 def test_bulk_behind_a_missing_log_is_led_back_and_its_writers_go_on(tmp_path: Path) -> None:
     live, path = tmp_path / "live", tmp_path / "store"
     chance = random.Random(1)

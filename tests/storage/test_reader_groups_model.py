@@ -248,6 +248,7 @@ class Run:
         assert not self.group._synchronizer.fetch().ongoing
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_each_event_once_whatever_happens(seed: int) -> None:

@@ -82,6 +82,7 @@ def test_across_boots_only_time_that_is_known_to_have_passed_counts(reopen: Reop
 TEN_YEARS_S = 10 * 365 * 86_400.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_reference_that_is_ten_years_wrong_and_then_right_again_expires_nothing(
     reopen: Reopen, clock: FakeClock, trusted: bool

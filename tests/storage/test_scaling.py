@@ -166,6 +166,7 @@ def test_a_time_is_found_in_every_segment() -> None:
         assert [event.payload for event in store.read("s", "195s")] == [b"%d" % number for number in range(20, 40)]
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

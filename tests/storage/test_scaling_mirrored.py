@@ -105,6 +105,7 @@ def test_a_head_given_up_behind_a_scale_that_is_not_sent_yet_waits_for_it() -> N
         assert hub.check().ok
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

@@ -44,6 +44,7 @@ def transact(store: SegmentStore, *payloads: bytes, stream: str = "s", key_frame
             transaction.submit([Append(stream, [Frame([payload], key_frame=key_frame)])]).result()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("inline_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("kind", ["telemetry", "bulk"])
 @pytest.mark.parametrize("seed", range(6))

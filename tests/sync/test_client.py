@@ -39,6 +39,7 @@ def test_a_peer_that_is_silent_or_trickles_is_found_by_the_deadline(behaviour: B
         ask(url, SOON)
 
 
+@pytest.mark.long
 def test_a_peer_that_stops_reading_is_found_by_the_deadline() -> None:
     with peer(peers.deaf) as url:
         upstream = HubUpstream(url, deadlines=SOON)
@@ -141,6 +142,7 @@ def test_a_connection_that_was_closed_while_idle_is_reopened_unseen() -> None:
         upstream.close()
 
 
+@pytest.mark.long
 def test_a_client_goes_on_after_every_kind_of_failure() -> None:
     portal = peers.answers(response("200 OK", "text/html", PORTAL))
     bad = [peers.silent, peers.hangs_up, peers.breaks_off, peers.trickling, portal]

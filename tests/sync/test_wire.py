@@ -25,22 +25,26 @@ from tests.sync.samples import HELLOS, HOLDINGS, UNITS
 few = settings(max_examples=50, deadline=None)
 
 
+@pytest.mark.long
 @given(HELLOS)
 def test_hello_survives_the_wire(hello: Hello) -> None:
     assert decode_hello(encode_hello(hello)) == hello
 
 
+@pytest.mark.long
 @given(HOLDINGS)
 def test_holdings_survive_the_wire(holdings: Holdings) -> None:
     assert decode_holdings(encode_holdings(holdings)) == holdings
 
 
+@pytest.mark.long
 @few
 @given(UNITS)
 def test_a_unit_survives_the_wire(unit: Unit) -> None:
     assert decode_unit(encode_unit(unit)) == unit
 
 
+@pytest.mark.long
 @few
 @given(UNITS, st.data())
 def test_a_unit_cut_short_is_refused(unit: Unit, data: st.DataObject) -> None:

@@ -250,6 +250,7 @@ def test_what_can_not_work_is_refused(settings: GateSettings, text: str) -> None
         check_gate(settings)
 
 
+@pytest.mark.long
 def test_a_gate_that_does_not_look_loads_no_library() -> None:
     program = (
         "import sys; from drivers.camera.gate import *; make_gate(GateSettings('interval')); "

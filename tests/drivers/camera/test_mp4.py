@@ -94,6 +94,7 @@ def test_every_packet_is_in_it_untouched_at_the_cameras_time(codec: str, b_frame
     assert stream["codec_name"] == packets[0].codec
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_packets_that_have_lengths_already_are_the_same_bytes(codec: str, tmp_path: Path) -> None:
     packets = as_from_a_file(film(moving(15), codec))
@@ -130,6 +131,7 @@ def test_without_a_key_frame_there_is_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_change_of_size_begins_another_file(tmp_path: Path) -> None:
     small, large = film(moving(12)), film(moving(12, (320, 240)), first_pts=5_000_000)
     files = export([*small, *large], tmp_path / "cut.mp4")

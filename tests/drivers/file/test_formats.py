@@ -193,6 +193,7 @@ def test_what_is_no_time_is_none(value: object) -> None:
 CELLS = st.text(st.sampled_from('a1.-"\\,;\n\r\té€'), max_size=6)
 
 
+@pytest.mark.long
 @given(rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=30), crlf=st.booleans(), seed=st.integers(1, 40))
 def test_rows_come_out_as_csv_says_wherever_the_file_is_cut(rows: list[list[str]], crlf: bool, seed: int) -> None:
     rows = [[cell.replace("\r", "") for cell in row] for row in rows]

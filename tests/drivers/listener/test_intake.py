@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from drivers.batch import check_size
 from drivers.contract import new_counters
 from drivers.listener.client import Client
@@ -20,6 +22,7 @@ from tests.drivers.listener.wire import connect
 MANY = 600
 
 
+@pytest.mark.long
 def test_the_sessions_of_many_clients_go_in_several_deliveries() -> None:
     labels = Labels(lambda topic: ("s", "k"))
     connection = Connection(Limits(1 << 20, MAX_INFLIGHT), labels)

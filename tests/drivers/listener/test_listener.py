@@ -155,6 +155,7 @@ def test_what_needs_no_store_is_answered_behind_what_does(
     client.until(b"\x40\x02\0\x01\x40\x03\0\x02\x90")
 
 
+@pytest.mark.long
 def test_while_the_store_takes_nothing_pings_are_answered_and_what_comes_waits(listening: Listening) -> None:
     client, other = joined(listening, "one"), joined(listening, "other")
     client.send(publish("a", 1, b"x"))
