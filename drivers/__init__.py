@@ -42,9 +42,11 @@ Interrupting
     20 ms.
 
 Refusals
-    What the store refuses for good (a stream that was sealed, or is mirrored from another node) is counted as refused and
-    acknowledged, so that it does not come again for ever. A driver whose acknowledgement is a promise to somebody has a
-    method `ask_with`, and asks for each stream before it hands something over.
+    What the store refuses for good (a stream that was sealed, or is mirrored from another node, one stream too many, an
+    event that is too large) is left out, counted as refused and acknowledged, so that it does not come again for ever; the
+    rest of the delivery and its cursor are stored. A driver whose acknowledgement is a promise to somebody has a method
+    `ask_with`, and asks for each stream before it hands something over. A stream may be sealed in between: so it has a
+    method `refused` too, which is told before `ack` of which streams something was left out.
 
     One that lets go of what it handed over has a method `limit_with`, and hands over nothing that is larger than its
     stream takes.

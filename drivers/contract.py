@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -172,6 +172,15 @@ class AsksTheStore(Protocol):
 
     def ask_with(self, takes: Callable[[str], bool]) -> None:
         """`takes` says whether events may be appended to a stream of that name. Called once, before `open`."""
+
+
+@runtime_checkable
+class HearsRefusals(Protocol):
+    """A driver whose acknowledgement is a promise to somebody."""
+
+    def refused(self, delivery: Delivery, streams: Collection[str]) -> None:
+        """Called before `ack(delivery)`: some of what it holds for `streams`, or all, was refused for good and is not on
+        disk. Everything else of it is."""
 
 
 @runtime_checkable

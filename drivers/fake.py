@@ -17,7 +17,8 @@ from storage.ticket import Ticket
 class RecordingSink:
     """A store in memory that commits when told to, and refuses what it is told to refuse.
 
-    `refuse_with` is raised by every `submit`, `refuse_payload` by those that contain this payload (a poison record).
+    `refuse_with` is raised by every `submit`, `refuse_payload` by those that contain this payload (a poison record). What
+    is for a stream that is `sealed` when it commits is left out.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,10 @@ class RecordingSink:
         self.refuse_payload: tuple[bytes, StorageError] | None = None
         self._waiting: deque[tuple[list[Append], dict[str, bytes], Ticket]] = deque()
 
-    def submit(self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None) -> Ticket:
+    def submit(
+        self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None, *, whole: bool = True
+    ) -> Ticket:
+        assert not whole, "a source lets the store leave out what is sealed"
         if self.refuse_with is not None:
             raise self.refuse_with
         if self.refuse_payload is not None:
@@ -70,11 +74,13 @@ class RecordingSink:
         for _ in range(count):
             appends, cursors, ticket = self._waiting.popleft()
             self.commits += 1
+            left_out = tuple(append.stream for append in appends if append.stream in self.sealed)
             for append in appends:
-                self._store(append)
+                if append.stream not in self.sealed:
+                    self._store(append)
             moved = self._cursors | cursors
             self._cursors = {name: state for name, state in moved.items() if state}
-            ticket.resolve(Receipt(self.commits, tuple(None for _ in appends), len(appends), 0))
+            ticket.resolve(Receipt(self.commits, tuple(None for _ in appends), len(appends), 0, left_out))
         return count > 0
 
     def fail(self, error: StorageError) -> None:

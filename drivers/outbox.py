@@ -33,13 +33,17 @@ STALLED_AFTER_S = 5.0
 LONGEST_PAUSE_S = 1.0
 """Between two attempts to submit to a store that takes nothing."""
 
+_NONE: frozenset[str] = frozenset()
+
 _log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
     """What a source needs of the store. `storage.SegmentStore` is one."""
 
-    def submit(self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None) -> Ticket: ...
+    def submit(
+        self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None, *, whole: bool = True
+    ) -> Ticket: ...
 
     def create_stream(self, name: str, config: StreamConfig = ...) -> bool: ...
 
@@ -53,11 +57,12 @@ class Sink(Protocol):
 
 
 class Taken(NamedTuple):
-    """A delivery on its way, and the driver object that it came from."""
+    """A delivery on its way, and the driver object that it came from. Of the streams `refused` something was left out."""
 
     delivery: Delivery
     driver: Driver
     size_bytes: int
+    refused: frozenset[str] = _NONE
 
 
 class _Submission(NamedTuple):
@@ -65,12 +70,34 @@ class _Submission(NamedTuple):
     events: int
     ticket: Ticket | None
     since_ns: int
+    refused: frozenset[str]
+    """Streams whose events were not submitted."""
 
     def done(self) -> bool:
         return self.ticket is None or self.ticket.done()
 
     def error(self) -> BaseException | None:
         return None if self.ticket is None else self.ticket.error()
+
+    def left_out(self) -> frozenset[str]:
+        """The streams that took nothing more when it was committed."""
+        return _NONE if self.ticket is None else frozenset(self.ticket.result().left_out)
+
+    def told(self, refused: frozenset[str]) -> Sequence[Taken]:
+        """The deliveries, each with the streams of which something of it was left out, `refused` among them."""
+        refused |= self.refused
+        if not refused:
+            return self.group
+        return [taken._replace(refused=taken.refused | (_streams(taken.delivery) & refused)) for taken in self.group]
+
+
+def _streams(delivery: Delivery) -> frozenset[str]:
+    return frozenset(append.stream for append in delivery.appends)
+
+
+def _missing(appends: Sequence[Append], kept: Sequence[Append]) -> frozenset[str]:
+    """The streams of which something is left out in `kept`."""
+    return frozenset(append.stream for append in appends if append not in kept)
 
 
 def _events(appends: Sequence[Append]) -> int:
@@ -141,6 +168,7 @@ class Outbox:
 
     def take(self, delivery: Delivery, driver: Driver) -> bool:
         """Gather `delivery`. False, and it is not taken, where the limit is reached."""
+        handed_over = delivery.appends
         delivery, refused = within_limits(delivery, self.most_bytes)
         self._refuse(refused)
         size_bytes = delivery.size_bytes + parts_bytes(delivery.parts)
@@ -149,7 +177,8 @@ class Outbox:
             return False
         due_ns = self._clock.boot_ns() + int(self._interval_s(delivery) * 1e9)
         self._due_ns = min(self._due_ns, due_ns) if self._gathered else due_ns
-        self._gathered.append(Taken(delivery, driver, size_bytes))
+        cut = _missing(handed_over, delivery.appends) if refused else _NONE
+        self._gathered.append(Taken(delivery, driver, size_bytes, cut))
         self._gathered_bytes += size_bytes
         self.waiting_events += delivery.events
         return True
@@ -183,7 +212,7 @@ class Outbox:
                 self._gathered_bytes -= self._gathered.popleft().size_bytes
 
     def settle(self) -> list[Sequence[Taken]]:
-        """What has become durable since the last call, or was refused for good: oldest first."""
+        """What has become durable since the last call, but for what was refused for good: oldest first."""
         settled: list[Sequence[Taken]] = []
         while self._submissions and self._submissions[0].done():
             submission = self._submissions[0]
@@ -194,11 +223,14 @@ class Outbox:
             self._submissions.popleft()
             self.waiting_events -= submission.events
             if error is None:
-                self.counters["durable"] += submission.events
+                refused = submission.left_out()
+                kept_events = submission.events - self._refuse_streams(submission.group, refused)
+                self.counters["durable"] += kept_events
             else:
+                refused = _NONE.union(*[_streams(taken.delivery) for taken in submission.group])
                 self._refuse([str(error)] * submission.events)
             self._trace("source.durable", {"source": self._settings.name, "events": submission.events})
-            settled.append(submission.group)
+            settled.append(submission.told(refused))
         self._oldest_ns = self._submissions[0].since_ns if self._submissions else None
         return settled
 
@@ -218,11 +250,13 @@ class Outbox:
         appends = merged(deliveries)
         state = cursors(deliveries, self._settings.cursor_name)
         events = kept_events = sum([delivery.events for delivery in deliveries])
+        refused = _NONE
         try:
             kept = self._with_streams(appends)
             if len(kept) < len(appends):
+                refused = _missing(appends, kept)
                 appends, kept_events = kept, _events(kept)
-            ticket = self._sink.submit(appends, state) if appends or state else None
+            ticket = self._sink.submit(appends, state, whole=False) if appends or state else None
         except (StoreBusyError, StoreFullError, StoreFailedError, StoreClosedError) as error:
             self._push_back(error)
             return 0
@@ -233,7 +267,7 @@ class Outbox:
             self._refusals, self.last_error = 0, None
         self._alone = max(0, self._alone - 1)
         now_ns = self._clock.boot_ns()
-        self._submissions.append(_Submission(group, kept_events, ticket, now_ns))
+        self._submissions.append(_Submission(group, kept_events, ticket, now_ns, refused))
         self._oldest_ns = self._submissions[0].since_ns
         self._trace("source.submitted", {"source": self._settings.name, "events": events})
         if ticket is not None:
@@ -254,7 +288,10 @@ class Outbox:
             return 0
         self._refuse([str(error)] * events)
         self.waiting_events -= events
-        emptied = group[0]._replace(delivery=replace(group[0].delivery, appends=()))
+        delivery = group[0].delivery
+        emptied = group[0]._replace(
+            delivery=replace(delivery, appends=()), refused=group[0].refused | _streams(delivery)
+        )
         return self._submit([emptied])
 
     def _with_streams(self, appends: Sequence[Append]) -> list[Append]:
@@ -275,6 +312,15 @@ class Outbox:
         pause_s = min(LONGEST_PAUSE_S, 0.002 * 2**self._refusals)
         self._pause_until_ns = self._clock.boot_ns() + int(pause_s * 1e9)
         self.last_error = str(error)
+
+    def _refuse_streams(self, group: Sequence[Taken], streams: frozenset[str]) -> int:
+        """Count what was left out of `group` when it was committed. How many events that were."""
+        if not streams:
+            return 0
+        appends = [append for taken in group for append in taken.delivery.appends if append.stream in streams]
+        reason = f"{', '.join(sorted(streams)[:3])}: sealed, or mirrored from another node: it takes nothing"
+        self._refuse([reason] * _events(appends))
+        return _events(appends)
 
     def _refuse(self, reasons: Sequence[str]) -> None:
         if not reasons:

@@ -4,7 +4,7 @@
 a failure is counted, shown in `status()` and answered by a new driver object after a wait with full jitter.
 
 A step
-    1. What the store made durable is acknowledged to the driver, oldest first.
+    1. What the store made durable is acknowledged to the driver, oldest first; what was left out of it is told before.
     2. What was gathered and is due is submitted, with its cursor (`drivers.outbox`).
     3. The driver is polled, unless the store has enough of its deliveries. A memoryless driver is polled even then, and
        what does not fit is counted as lost; one that `Tends` may do that instead.
@@ -34,6 +34,7 @@ from drivers.contract import (
     DriverError,
     GoesOnElsewhere,
     HasTrouble,
+    HearsRefusals,
     Interruptible,
     KeepsParts,
     Shape,
@@ -267,6 +268,8 @@ class Source:
                 continue
             try:
                 for taken in ours:
+                    if taken.refused and isinstance(taken.driver, HearsRefusals):
+                        taken.driver.refused(taken.delivery, taken.refused)
                     taken.driver.ack(taken.delivery)
             except Exception as error:  # noqa: BLE001  (isolation: as in poll)
                 self._fail(error)

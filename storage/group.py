@@ -200,15 +200,23 @@ class Group:
         appends: Sequence[Append],
         cursors: Mapping[str, bytes],
         shadows: Mapping[str, StreamRecord] | None = None,
+        *,
+        whole: bool = True,
     ) -> None:
-        """Take a submission whole, into the `shadows` of streams where there are such.
+        """Take a submission, into the `shadows` of streams where there are such. Where it need not be `whole`, what is for a
+        stream that takes nothing is left out.
 
         Raises, with nothing taken, what its ticket is to raise.
         """
         plan = _Plan()
+        left_out: list[str] = []
         for append in appends:
             stream = self.stream(append.stream) if shadows is None else shadows.get(append.stream)
-            plan.frames.append(self._plan(append, stream, plan))
+            if not whole and stream is not None and not stream.takes:
+                left_out.append(append.stream)
+                plan.frames.append([])
+            else:
+                plan.frames.append(self._plan(append, stream, plan))
         positions: list[Position | None] = []
         stored = 0
         builder: SegmentBuilder | None = None
@@ -226,7 +234,7 @@ class Group:
             positions.append(first)
         self.changes.writers.update(plan.writers)
         self.changes.cursors.update(cursors)
-        self.outcomes.append((ticket, Receipt(self.number, tuple(positions), stored, plan.duplicates)))
+        self.outcomes.append((ticket, Receipt(self.number, tuple(positions), stored, plan.duplicates, tuple(left_out))))
 
     def _plan(
         self, append: Append, stream: StreamRecord | None, plan: _Plan

@@ -214,13 +214,15 @@ class Append(NamedTuple):
 class Receipt(NamedTuple):
     """What a ticket resolves to once everything in its submission is on disk.
 
-    `positions` holds, for each Append, where its first stored event stands (None: all of it was stored before).
+    `positions` holds, for each Append, where its first stored event stands (None: all of it was stored before, or left out).
+    `left_out` are the streams whose events were not stored, and never will be: only of a submission that allows it.
     """
 
     commit: int
     positions: tuple[Position | None, ...]
     stored: int
     duplicates: int
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ class StreamRecord:
         return tuple(layout for layout in self.layout if layout.open)
 
     @property
+    def takes(self) -> bool:
+        """Whether events may be appended: it is neither sealed nor mirrored, and was not for as long as it is there."""
+        return self.origin is None and any(layout.open for layout in self.layout)
+
+    @property
     def epoch(self) -> int:
         """The newest: of the segments that are open, or of the seal that ended the stream."""
         return max(layout.epoch if layout.until is None else layout.until for layout in self.layout)

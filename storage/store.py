@@ -218,11 +218,14 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
     # writing
 
     def submit(
-        self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None, changes: Sequence[Change] = ()
-    ) -> Ticket:
+        self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None, changes: Sequence[Change] = (),
+        *, whole: bool = True,
+    ) -> Ticket:  # fmt: skip
         """Queue one all-or-nothing group: appends, cursors and changes of tables, in one commit, or none of it.
 
-        An empty cursor is removed; after damage to the engine it may be there again, as it was before.
+        Where it need not be `whole`, appends to streams that are sealed or mirrored by then are left out, the rest goes in,
+        and the receipt names them (`left_out`). An empty cursor is removed; after damage to the engine
+        it may be there again, as it was before.
 
         Never waits for the disk. Raises at once, with nothing taken: StoreBusyError (try again), StoreFullError (the
         stream is at its own limit), TooLargeError, UnknownStreamError, StoreFailedError, StoreClosedError. The ticket
@@ -237,7 +240,7 @@ class SegmentStore(StoreView, StateAccess, TransactionAccess):
         kept = tuple(appends)
 
         def take(group: Group, ticket: Ticket) -> None:
-            group.take(ticket, kept, state | plan_changes(group, changes))
+            group.take(ticket, kept, state | plan_changes(group, changes), whole=whole)
 
         return self.submit_take(take, size + sum(len(change.value or b"") for change in changes))
 

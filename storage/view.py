@@ -57,7 +57,7 @@ class StoreView:
         """Whether events may be appended to a stream: it is not sealed, nor mirrored from another node. One that is not there
         yet may be made."""
         stream = self._catalog.streams.get(name)
-        return stream is None or (stream.origin is None and any(layout.open for layout in stream.layout))
+        return stream is None or stream.takes
 
     def streams(
         self, *, internal: bool = False, wanted: Callable[[StreamConfig], bool] = lambda config: True

@@ -60,6 +60,8 @@ Messages
     What can't be stored (no stream name can be made of its topic, a key above 1,024 bytes, one stream too many, a stream that
     is sealed or mirrored from another node, a topic that its client may not publish on) is never acknowledged as if it were:
     MQTT 5 is told so in the PUBACK or PUBREC, a 3.1.1 client is disconnected, since that is all the protocol has (3.3.5).
+    So it is where the stream was sealed while the message was on its way to the disk: what else was on its way with it is
+    stored, and of the message nothing is remembered that would make a duplicate of it when it is sent again.
 """
 
 from drivers.listener.config import ListenerConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
@@ -174,6 +174,9 @@ class ListenerDriver:
 
     def tend(self, timeout_s: float) -> None:
         self._turn(timeout_s)
+
+    def refused(self, delivery: Delivery, streams: Collection[str]) -> None:
+        self._opened()[1].refused(streams)
 
     def ack(self, delivery: Delivery) -> None:
         answers = self._opened()[1].durable(delivery)

@@ -7,7 +7,7 @@ end, and its begin, which comes last in a delivery. So what a delivery carries o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 
 from drivers.contract import MAX_DELIVERY_BYTES, MAX_DELIVERY_EVENTS, Delivery
 from drivers.listener.client import Client
@@ -122,6 +122,19 @@ class Intake:
         appends = [Append(stream, of_stream) for stream, of_stream in frames.items()]
         return Delivery(appends, None, answers, parts), None
 
+    def refused(self, streams: Collection[str]) -> None:
+        """What is under way for these streams is not on disk, and is answered so when it would be acknowledged.
+
+        What is under way behind it too: it may be the same message, sent again.
+        """
+        for answers in self._under_way:
+            for client, items in answers.items:
+                for item in items:
+                    if isinstance(item, Run) and not item.refusal and item.label.stream in streams:
+                        if client.session is not None and item.qos:
+                            client.session.forget(item)
+                        self._refuse(client, item, f"what it sent for stream {item.label.stream} was not stored")
+
     def durable(self, delivery: Delivery) -> Answers | None:
         """The oldest delivery that is under way is on disk: what is to be answered. None: it is not this one."""
         if not self._under_way or self._under_way[0] is not delivery.token:
@@ -136,12 +149,7 @@ class Intake:
         run.answered = run.packet_ids
         stream = run.label.stream
         if not run.refusal and stream not in frames and not self._takes(stream):
-            run.refusal = Reason.NOT_AUTHORIZED
-            if run.qos and client.asked.version != V5:
-                run.answered = ()
-                self._refuse_client(
-                    client, Reason.NOT_AUTHORIZED, f"stream {stream} takes nothing: it is sealed or a mirror"
-                )
+            self._refuse(client, run, f"stream {stream} takes nothing: it is sealed or a mirror")
         if run.refusal:
             self._counters["refused"] += len(payloads)
             return 0
@@ -177,6 +185,13 @@ class Intake:
         else:
             of_stream.append(frame)
         return len(payloads)
+
+    def _refuse(self, client: Client, run: Run, what: str) -> None:
+        """None of it is stored. MQTT 5 has a reason code for it, 3.1.1 only the end of the connection (3.3.5)."""
+        run.refusal = Reason.NOT_AUTHORIZED
+        if run.qos and client.asked.version != V5:
+            run.answered = ()
+            self._refuse_client(client, Reason.NOT_AUTHORIZED, what)
 
     def _let_in(self, answers: Answers) -> None:
         asking, self._asking = self._asking, {}

@@ -19,7 +19,9 @@ MAX_CACHED_BYTES = 1024
 """Of topic and properties: longer ones are looked at each time."""
 MAX_CONTENT_TYPE_CHARACTERS = 255
 MAX_USER_PROPERTIES = 200
-MAX_NAME_BYTES = 1024
+USER = "mqtt.user."
+"""Before the name of a user property in a header's."""
+MAX_NAME_BYTES = MAX_KEY_BYTES - len(USER)
 """Of a user property."""
 
 Route = Callable[[str], tuple[str, str]]
@@ -63,7 +65,7 @@ class Labels:
             if which in found.values:
                 value = found.values[which]
                 headers.append((f"mqtt.{header}", value.encode() if isinstance(value, str) else bytes(value)))
-        headers += [(f"mqtt.user.{user}", value.encode()) for user, value in found.user]
+        headers += [(f"{USER}{user}", value.encode()) for user, value in found.user]
         content_type = found.text(Property.CONTENT_TYPE)
         wanted = tuple(headers)
         return Label(

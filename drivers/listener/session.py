@@ -28,6 +28,10 @@ QoS 2
     first sending comes without DUP, but if we are killed before it is stored, it comes again with DUP, and the entry that
     we still had on disk would make a duplicate of it.
 
+Refused
+    What the store refuses for good after it was taken in (its stream was sealed meanwhile) is forgotten: its packet id is
+    free, and it is new if it is sent again.
+
 How far it goes
     1. QoS 1 has no third packet, so there it can't be told whether a PUBACK arrived. A client that uses a packet id again
        for a message equal byte for byte, whose first sending is lost in a crash of ours, repeats it with DUP, and it is
@@ -139,6 +143,19 @@ class Session:
             return self._sort_out(run)
         self._remember(run.qos, run.packet_ids, run.digests)
         return Taken(None, run.packet_ids, self._total)
+
+    def forget(self, run: Run) -> None:
+        """A run that was taken in is not on disk, and never will be: if it is sent again, it is new. Its packet ids are free
+        (MQTT 5, 4.3.3)."""
+        if self.expiry_s:
+            self._dirty.add(self)
+        for packet_id, digest in zip(run.packet_ids, run.digests, strict=True):
+            if run.qos == 2:
+                if self._unreleased.get(packet_id) == digest:
+                    del self._unreleased[packet_id]
+            elif (at := self._find(packet_id)) is not None and self._digests[at] == digest:
+                # Others are counted from the end: it stays in its place, as one that nothing is equal to.
+                self._digests[at] ^= 0xFFFFFFFF
 
     def answered(self, upto: int) -> None:
         """The answers to a run have been written; those to all runs before it too."""

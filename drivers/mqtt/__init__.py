@@ -56,7 +56,9 @@ Messages
     Each is one event. `stream` and `key` of the source are templates: `{1}` is a word of the topic, counted from 0,
     `{topic}` all of it; in a stream name, what may not be there becomes `_`. Headers: `mqtt.topic`, `mqtt.retain`, and
     under MQTT 5 `mqtt.response_topic`, `mqtt.correlation_data`, `mqtt.user.NAME`. A message of 0 bytes is an event of 0
-    bytes. One above `max_message_bytes` is acknowledged, counted as refused and named in the log, and not stored.
+    bytes. What can't be stored (a message above `max_message_bytes`, a stream that is sealed or mirrored from another
+    node, one stream too many) is acknowledged all the same, since a broker would send it again for ever; it is counted as
+    refused and named in the log.
 """
 
 from drivers.mqtt.config import MqttConfig

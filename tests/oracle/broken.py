@@ -47,7 +47,11 @@ def break_acknowledgement() -> None:
                 submit(store, appends, cursors)
 
     def acknowledge_early(
-        store: SegmentStore, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None
+        store: SegmentStore,
+        appends: Sequence[Append],
+        cursors: Mapping[str, bytes] | None = None,
+        *,
+        whole: bool = True,
     ) -> Ticket:
         for append in appends:
             store.stream(append.stream)

@@ -119,6 +119,23 @@ def test_a_sealed_stream_is_read_and_takes_nothing_more() -> None:
         assert told(list(store.read("s", follow=True))) == written
 
 
+def test_a_submission_that_need_not_be_whole_goes_in_without_what_is_sealed() -> None:
+    with SegmentStore.in_memory() as store:
+        store.create_stream("s")
+        store.create_stream("other")
+        store.seal("s")
+        appends = [Append(name, [Frame([b"late"])]) for name in ("s", "other")]
+        whole = store.submit(appends, {"c": b"1"})
+        with pytest.raises(StreamSealedError, match="takes nothing more"):
+            whole.result()
+        assert (store.cursor("c"), list(store.read("other", follow=False))) == (None, [])
+        receipt = store.submit(appends, {"c": b"2"}, whole=False).result()
+        assert (receipt.left_out, receipt.stored, receipt.positions[0]) == (("s",), 1, None)
+        assert store.cursor("c") == b"2"
+        assert [event.payload for event in store.read("other", follow=False) if isinstance(event, Event)] == [b"late"]
+        assert list(store.read("s", follow=False)) == []
+
+
 def test_a_scale_that_does_not_fit_is_refused_whole() -> None:
     with SegmentStore.in_memory() as store:
         store.create_stream("s")

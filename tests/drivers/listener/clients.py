@@ -17,6 +17,7 @@ from drivers.listener import ListenerConfig, ListenerDriver
 from drivers.status import SourceState
 from storage.clock import Clock
 from storage.trace import Trace, no_trace
+from tests.drivers.listener.wire import ACCEPTED, connect
 from tests.drivers.running import Running
 
 SETTINGS = SourceSettings(name="local", driver="mqtt-listener", stream="devices/{0}", key="{topic}", node="pump-7")
@@ -112,6 +113,25 @@ class Raw:
 
         self._listening.until(over, "the end of the connection")
         return self.got
+
+
+def joined(
+    listening: Listening, client_id: str = "raw", *, flags: int = 2, present: bool = False, behind: bytes = b""
+) -> Raw:
+    """A client of 3.1.1 that was let in."""
+    client = Raw(listening)
+    client.send(connect(client_id, flags=flags, behind=behind))
+    client.until(b"\x20\x02\x01\0" if present else ACCEPTED)
+    return client
+
+
+def joined_5(listening: Listening, client_id: str = "raw") -> Raw:
+    """A client of MQTT 5 that was let in."""
+    client = Raw(listening)
+    client.send(connect(client_id, version=5))
+    listening.until(lambda: len(client.look()) > 4, "the answer")
+    client.got = b""
+    return client
 
 
 class Publisher:

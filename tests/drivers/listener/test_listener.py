@@ -15,7 +15,7 @@ from drivers.listener.passwords import set_password
 from drivers.listener.peer import MAX_OUTPUT_BYTES, READ_BYTES
 from storage.clock import FakeClock, SystemClock
 from storage.units import Size
-from tests.drivers.listener.clients import SETTINGS, Listening, Publisher, Raw
+from tests.drivers.listener.clients import SETTINGS, Listening, Publisher, Raw, joined, joined_5
 from tests.drivers.listener.wire import ACCEPTED, DISCONNECT, PINGREQ, connect, publish, pubrel, text
 
 TLS = Path(__file__).parents[2] / "sync" / "tls"
@@ -27,16 +27,6 @@ PERSISTENT = 0
 def listening() -> Iterator[Listening]:
     with Listening(ListenerConfig(listen="127.0.0.1:0")) as running:
         yield running
-
-
-def joined(
-    listening: Listening, client_id: str = "raw", *, flags: int = 2, present: bool = False, behind: bytes = b""
-) -> Raw:
-    """A client of 3.1.1 that was let in."""
-    client = Raw(listening)
-    client.send(connect(client_id, flags=flags, behind=behind))
-    client.until(b"\x20\x02\x01\0" if present else ACCEPTED)
-    return client
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:
@@ -136,25 +126,6 @@ def test_no_answer_leaves_before_the_commit(listening: Listening) -> None:
     client.until(b"\x40\x02\0\x07\x50\x02\0\x08")
 
 
-def test_what_needs_no_store_is_answered_behind_what_does(
-    listening: Listening, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("drivers.listener.intake.GATHERED_BYTES", 0)
-    client = Raw(listening)
-    client.send(connect(version=5))
-    listening.until(lambda: len(client.look()) > 4, "the answer")
-    client.got = b""
-    listening.commits = False
-    client.send(publish("a", 1, b"x", version=5))
-    listening.until(lambda: listening.counter("good") == 1, "the first")
-    client.send(publish("k" * 1100, 2, b"x", version=5))
-    listening.until(lambda: listening.counter("refused") == 1, "the second")
-    listening.for_a_while(0.1)
-    assert client.look() == b""
-    listening.commits = True
-    client.until(b"\x40\x02\0\x01\x40\x03\0\x02\x90")
-
-
 @pytest.mark.long
 def test_while_the_store_takes_nothing_pings_are_answered_and_what_comes_waits(listening: Listening) -> None:
     client, other = joined(listening, "one"), joined(listening, "other")
@@ -237,10 +208,7 @@ def test_more_connections_than_there_may_be_are_turned_away() -> None:
 
 
 def test_a_client_that_connects_anew_ends_its_earlier_connection(listening: Listening) -> None:
-    old, new = Raw(listening), Raw(listening)
-    old.send(connect("pump", version=5))
-    listening.until(lambda: len(old.look()) > 4, "the first connection")
-    old.got = b""
+    old, new = joined_5(listening, "pump"), Raw(listening)
     new.send(connect("pump"))
     new.until(ACCEPTED)
     assert old.until_closed() == b"\xe0\x01\x8e"
@@ -324,10 +292,7 @@ def test_a_will_that_is_to_wait_is_left_only_when_its_client_stays_away() -> Non
 
 
 def test_whoever_is_connected_when_we_end_is_told_so(listening: Listening) -> None:
-    client = Raw(listening)
-    client.send(connect(version=5))
-    listening.until(lambda: len(client.look()) > 4, "the answer")
-    client.got = b""
+    client = joined_5(listening)
     listening.source.close()
     assert client.look() == b"\xe0\x01\x8b"
 
@@ -347,33 +312,6 @@ def test_packets_that_are_begun_and_not_ended_take_no_more_memory_than_stated(
     other.send(publish("a", 1, b"x"))
     other.until(b"\x40\x02\0\x01")
     assert listening.counter("turned_away") == 3
-
-
-def test_streams_have_a_limit_and_a_message_for_one_too_many_is_not_answered_as_stored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("drivers.listener.labels.MAX_STREAMS", 2)
-    with Listening(ListenerConfig(listen="127.0.0.1:0")) as listening:
-        client = joined(listening)
-        client.send(publish("a", 1, b"x") + publish("b", 2, b"x") + publish("a/b", 3, b"x"))
-        client.until(b"\x40\x02\0\x01\x40\x02\0\x02\x40\x02\0\x03")
-        client.send(publish("c", 4, b"x"))
-        assert client.until_closed() == b""
-
-
-def test_what_is_for_a_sealed_stream_is_not_answered_as_stored_and_others_go_on(listening: Listening) -> None:
-    listening.sink.sealed.add("devices/old")
-    old, other, new = joined(listening, "old"), joined(listening, "other"), Raw(listening)
-    new.send(connect("new", version=5))
-    listening.until(lambda: len(new.look()) > 4, "the answer")
-    new.got = b""
-    old.send(publish("old/x", 1, b"x"))
-    other.send(publish("b", 1, b"y"))
-    new.send(publish("old/x", 1, b"x", version=5))
-    other.until(b"\x40\x02\0\x01")
-    new.until(b"\x40\x03\0\x01\x87")
-    assert old.until_closed() == b""
-    assert listening.sink.payloads() == [b"y"]
 
 
 def test_its_steps_are_named_when_they_are_taken() -> None:
