@@ -11,8 +11,8 @@ Checking
     those who are connected. So `check` only looks at what is known already, and `step` checks one password: at most one
     step in four of the time is spent with it. What was found is remembered as a keyed digest (BLAKE2b, a key that never
     leaves the process) of the user's line and the password, so that several hundred devices with one user, or ones that
-    come back, cost one check each, and a changed line ends what is known of it. Names that are not in the file are
-    refused at once: that tells a stranger which names there are, and keeps it from having us compute.
+    come back, cost one check each, and a changed line ends what is known of it. A name that is not in the file is checked
+    like any other, against a hash made up for it: how long a refusal takes does not tell a stranger which names there are.
 
 Limits
     10,000 users; 10,000 credentials found right and 1,000 found wrong are remembered, the newest; 1,000 wait for a check,
@@ -157,9 +157,7 @@ class Passwords:
 
     def check(self, name: str, password: bytes) -> Verdict:
         """What is known of it at once. LATER: it is checked in one of the next steps."""
-        user = self._users.get(name)
-        if user is None:
-            return Verdict.WRONG
+        user = self._users.get(name, self._made_up(name))
         known = self._digest(user, password)
         if known in self._right:
             self._right.move_to_end(known)
@@ -191,6 +189,13 @@ class Passwords:
     def due_in_s(self) -> float | None:
         """When the next check may be, None where none waits."""
         return max(0.0, self._rests_until_s - self._now_s()) if self._waiting else None
+
+    def _made_up(self, name: str) -> Hash:
+        """A hash for a name that may not be there: always the same, no other name's, as costly as those in the file."""
+        like = next(iter(self._users.values()), Hash(_N, _R, _P, b"", b""))
+        raw = name.encode("utf-8", "surrogatepass")
+        made = hashlib.blake2b(raw, key=self._key, person=b"made-up hash", digest_size=48).digest()
+        return like._replace(salt=made[:16], hash=made[16:])
 
     def _digest(self, user: Hash, password: bytes) -> bytes:
         return hashlib.blake2b(str(user).encode() + b"\0" + password, key=self._key, digest_size=32).digest()
