@@ -255,11 +255,17 @@ class Committer:
         return True
 
     def _drop_families(self, group: Group) -> None:
-        """Let go of the generations whose end this commit made durable. What a crash leaves of them, opening drops."""
+        """Let go of the generations whose end this commit made durable. What stays of them, the next opening drops.
+
+        The commit is durable whatever becomes of this: it has to be published, or the next would take its number.
+        """
         for family in group.changes.gone_families:
             self._trace("generation.dropping", {"family": family.name})
             self.generations.forget(family.name)
-            self._kv.drop_family(family.name)
+            try:
+                self._kv.drop_family(family.name)
+            except StorageError as error:
+                self._trace("generation.drop_failed", {"family": family.name, "why": str(error)})
 
     def _settle(self, group: Group) -> None:
         """Move the mark behind which opening need not look for holes in the chain."""

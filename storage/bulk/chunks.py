@@ -75,7 +75,9 @@ class ChunkFiles(Protocol):
         """Keep its first `size_bytes`, durable when it returns. Raises StoreFailedError."""
 
     def unlink(self, number: int) -> None:
-        """It is gone, with its space. After a crash it may be there again. One that is missing is left so."""
+        """It is gone, with its space. After a crash it may be there again. One that is missing is left so.
+
+        Raises StorageError where it stays, or may."""
 
     def disk_bytes(self) -> int:
         """What all of them take on disk now."""
@@ -171,9 +173,9 @@ class ChunkDirectory:
 
     def unlink(self, number: int) -> None:
         handle = self._open.pop(number, None)
-        if handle is not None:
-            os.close(handle)
         try:
+            if handle is not None:
+                os.close(handle)
             self._file(number).unlink(missing_ok=True)
         except OSError as error:
             self._translate(error, "removing", number)

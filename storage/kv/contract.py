@@ -86,7 +86,7 @@ class KeyValueStore(Protocol):
         """Durable when it returns. A family that exists is left as it is."""
 
     def drop_family(self, name: str) -> None:
-        """Gone, with its space, when it returns (space within seconds)."""
+        """Gone, with its space, when it returns (space within seconds). Raises StorageError where it stays, or may."""
 
     def family_bytes(self, name: str) -> int:
         """About how much the family takes, in memory and on disk. 0 where there is none."""

@@ -47,6 +47,7 @@ FAVOURED: dict[str, tuple[Operation, ...]] = {
     "chunk.unlinked": (giving_up.truncate_bulk,),
     "chunk.unlink_failed": (giving_up.truncate_bulk,),
     "generation.dropping": (giving_up.truncate, giving_up.retain),
+    "generation.drop_failed": (giving_up.truncate, giving_up.retain),
 }
 """What is done more often where a kill is aimed at a step that comes seldom."""
 FAVOUR = 8

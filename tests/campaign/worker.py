@@ -87,7 +87,7 @@ def _run(spec: Spec, verified: Callable[[], None]) -> int:
         hub.admit(NODE, store.store_id, store.opening)
     model.take(set_to)
     if not spec.last:
-        hinder_unlinks(store, random, always=spec.aim is not None and spec.aim[0] == "chunk.unlink_failed")
+        hinder_removals(store, random, None if spec.aim is None else spec.aim[0])
     problems = judge(store, hub, model, random, DISK_LIMIT)
     if problems:
         (spec.folder / "problems").write_text("\n".join(problems), encoding="utf-8")
@@ -108,17 +108,25 @@ def _run(spec: Spec, verified: Callable[[], None]) -> int:
     return DONE
 
 
-def hinder_unlinks(store: SegmentStore, random: Random, *, always: bool) -> None:
-    """The disk refuses to remove a chunk, now and then: the next opening removes it."""
-    chunks = store._kv.chunks
-    unlink = chunks.unlink
+def hinder_removals(store: SegmentStore, random: Random, aim: str | None) -> None:
+    """The disk refuses to remove a chunk or a generation, now and then: the next opening removes it."""
+    kv, chunks = store._kv, store._kv.chunks
+    unlink, drop_family = chunks.unlink, kv.drop_family
 
-    def hindered(number: int) -> None:
-        if always or random.random() < HINDERED_SHARE:
-            raise StorageError(f"chunk {number}: the disk refuses to remove it")
+    def hinder(step: str, what: str) -> None:
+        if aim == step or random.random() < HINDERED_SHARE:
+            raise StorageError(f"{what}: the disk refuses to remove it")
+
+    def hindered_unlink(number: int) -> None:
+        hinder("chunk.unlink_failed", f"chunk {number}")
         unlink(number)
 
-    chunks.unlink = hindered  # type: ignore[method-assign]
+    def hindered_drop(name: str) -> None:
+        hinder("generation.drop_failed", name)
+        drop_family(name)
+
+    chunks.unlink = hindered_unlink  # type: ignore[method-assign]
+    kv.drop_family = hindered_drop  # type: ignore[method-assign]
 
 
 def _close(spec: Spec, stores: list[SegmentStore]) -> int:

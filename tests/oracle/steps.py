@@ -45,7 +45,7 @@ GATEWAY_STEPS = (
     "uplink.failed",
 )
 HUB_STEPS = ("hub.received", "hub.applied", "hub.replied")
-GIVING_UP_STEPS = ("generation.dropping",)
+GIVING_UP_STEPS = ("generation.dropping", "generation.drop_failed")
 BULK_STEPS = ("chunk.written", "chunk.synced", "chunk.unlinked", "chunk.unlink_failed")
 CAMPAIGN_STEPS = (*STORE_STEPS, *OPENING_STEPS, *GIVING_UP_STEPS, *BULK_STEPS)
 """Steps of a store alone: `tests.campaign` aims at each."""

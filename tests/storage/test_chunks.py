@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from storage import Append, Frame, Gap, SegmentStore, StreamConfig, Ticket
 from storage.bulk.chunks import MAX_OPEN_FILES, ChunkDirectory, ChunkFiles
-from storage.errors import DamagedBlockError, StoreFullError
+from storage.errors import DamagedBlockError, StoreFailedError, StoreFullError
 from storage.kv.logs import log_files
 from storage.kv.memory import MemoryTwin
 from tests.small_disk import run_on_small_disk
@@ -44,6 +45,16 @@ def test_what_is_written_is_read_and_what_is_not_is_told(chunks: ChunkFiles) -> 
     chunks.unlink(12)
     chunks.unlink(12)
     assert chunks.numbers() == [1]
+
+
+def test_a_chunk_whose_closing_fails_is_told_as_one_that_is_left(tmp_path: Path) -> None:
+    chunks = ChunkDirectory(tmp_path / "chunks")
+    chunks.write(1, 0, b"abc")
+    os.close(chunks._open[1])
+    with pytest.raises(StoreFailedError, match="removing"):
+        chunks.unlink(1)
+    chunks.unlink(1)
+    assert chunks.numbers() == []
 
 
 def test_an_empty_chunk_that_a_kill_left_behind_is_made_anew_so_that_its_name_is_synced(
