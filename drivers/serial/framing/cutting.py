@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
+from drivers.serial.framing.contract import Reading
+
 
 class Cutter:
     """Cuts at a delimiter. A piece above `max_bytes` is left out up to the next delimiter and counted as bad.
@@ -67,3 +71,34 @@ class Cutter:
         if not self._skipping:
             self._skipping = True
             self.bad += 1
+
+
+class PieceFramer(ABC):
+    """A framer that cuts first, and then looks at each piece by itself."""
+
+    def __init__(self, cutter: Cutter) -> None:
+        self._cutter = cutter
+        self._refused = 0
+
+    @property
+    def bad(self) -> int:
+        return self._cutter.bad + self._refused
+
+    @property
+    def pending(self) -> bool:
+        return self._cutter.pending
+
+    def feed(self, data: bytes, time_ns: int = 0) -> list[Reading]:
+        return [reading for piece in self._cutter.feed(data) if (reading := self._reading(piece)) is not None]
+
+    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
+        self._cutter.spoil(data)
+        return []
+
+    def gap(self) -> list[Reading]:
+        self._cutter.gap()
+        return []
+
+    @abstractmethod
+    def _reading(self, piece: bytes) -> Reading | None:
+        """What a piece is. None: it is no reading, and in `_refused` where it is a bad one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from drivers.serial.framing.contract import Reading
-from drivers.serial.framing.cutting import Cutter
+from drivers.serial.framing.cutting import Cutter, PieceFramer
 
 
 def line_cutter(terminator: bytes, max_line_bytes: int) -> Cutter:
@@ -13,34 +13,15 @@ def line_cutter(terminator: bytes, max_line_bytes: int) -> Cutter:
     return Cutter(terminator, max_line_bytes, b"\r" if terminator == b"\n" else b"")
 
 
-class LineFramer:
+class LineFramer(PieceFramer):
     """Lines as they are. With a `pattern`, lines that it does not match as a whole are counted as bad."""
 
     def __init__(self, terminator: bytes = b"\n", max_line_bytes: int = 4096, pattern: str = "") -> None:
-        self._cutter = line_cutter(terminator, max_line_bytes)
+        super().__init__(line_cutter(terminator, max_line_bytes))
         self._pattern = re.compile(pattern.encode()) if pattern else None
-        self._mismatched = 0
 
-    @property
-    def bad(self) -> int:
-        return self._cutter.bad + self._mismatched
-
-    @property
-    def pending(self) -> bool:
-        return self._cutter.pending
-
-    def feed(self, data: bytes, time_ns: int = 0) -> list[Reading]:
-        lines = self._cutter.feed(data)
-        if self._pattern is None:
-            return [Reading(line) for line in lines]
-        matching = [Reading(line) for line in lines if self._pattern.fullmatch(line)]
-        self._mismatched += len(lines) - len(matching)
-        return matching
-
-    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
-        self._cutter.spoil(data)
-        return []
-
-    def gap(self) -> list[Reading]:
-        self._cutter.gap()
-        return []
+    def _reading(self, piece: bytes) -> Reading | None:
+        if self._pattern is not None and not self._pattern.fullmatch(piece):
+            self._refused += 1
+            return None
+        return Reading(piece)

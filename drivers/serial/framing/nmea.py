@@ -6,6 +6,7 @@ import re
 
 from drivers.serial.framing.checksums import xor8
 from drivers.serial.framing.contract import Reading
+from drivers.serial.framing.cutting import PieceFramer
 from drivers.serial.framing.lines import line_cutter
 from drivers.serial.framing.sentences import decode
 
@@ -20,7 +21,7 @@ def nmea_checksum(body: bytes) -> int:
     return xor8(body)
 
 
-class NmeaFramer:
+class NmeaFramer(PieceFramer):
     """Sentences of NMEA 0183 (IEC 61162-1) with the right checksum, each with its address field as `nmea.type`.
 
     `$` and `!` are reserved (IEC 61162-1, table 1), so what comes before the last of them in a line is the rest of a
@@ -31,34 +32,14 @@ class NmeaFramer:
     """
 
     def __init__(self, terminator: bytes = b"\n", max_line_bytes: int = 4096, *, decoded: bool = False) -> None:
-        self._cutter = line_cutter(terminator, max_line_bytes)
+        super().__init__(line_cutter(terminator, max_line_bytes))
         self._decoded = decoded
-        self._refused = 0
 
-    @property
-    def bad(self) -> int:
-        return self._cutter.bad + self._refused
-
-    @property
-    def pending(self) -> bool:
-        return self._cutter.pending
-
-    def feed(self, data: bytes, time_ns: int = 0) -> list[Reading]:
-        return [reading for line in self._cutter.feed(data) if (reading := self._sentence(line)) is not None]
-
-    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
-        self._cutter.spoil(data)
-        return []
-
-    def gap(self) -> list[Reading]:
-        self._cutter.gap()
-        return []
-
-    def _sentence(self, line: bytes) -> Reading | None:
-        start = max(line.rfind(b"$"), line.rfind(b"!"), 0)
+    def _reading(self, piece: bytes) -> Reading | None:
+        start = max(piece.rfind(b"$"), piece.rfind(b"!"), 0)
         if start:
             self._refused += 1
-        sentence = line[start:]
+        sentence = piece[start:]
         match = _SENTENCE.match(sentence)
         # A byte that was changed into a `$` leaves a rest that can check by chance: seldom one that has a whole address.
         cut_short = start and match is not None and len(match[2]) < ADDRESS_CHARACTERS

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from drivers.serial.framing.checksums import Checksum
 from drivers.serial.framing.contract import Reading
-from drivers.serial.framing.cutting import Cutter
+from drivers.serial.framing.cutting import Cutter, PieceFramer
 
 END, ESC = b"\xc0", b"\xdb"
 _ESCAPED = {b"\xdc": END, b"\xdd": ESC}
@@ -44,7 +44,7 @@ def cobs_decode(piece: bytes) -> bytes | None:
     return bytes(whole)
 
 
-class StuffedFramer:
+class StuffedFramer(PieceFramer):
     """Decoded packets of at most `max_bytes`, the checksum included where there is one. Empty packets are none."""
 
     def __init__(
@@ -55,37 +55,17 @@ class StuffedFramer:
         max_bytes: int,
         encoded_bytes: int,
     ) -> None:
-        self._cutter = Cutter(delimiter, encoded_bytes)
+        super().__init__(Cutter(delimiter, encoded_bytes))
         self._decode = decode
         self._checksum = checksum
         self._max_bytes = max_bytes
-        self._refused = 0
 
-    @property
-    def bad(self) -> int:
-        return self._cutter.bad + self._refused
-
-    @property
-    def pending(self) -> bool:
-        return self._cutter.pending
-
-    def feed(self, data: bytes, time_ns: int = 0) -> list[Reading]:
-        return [Reading(packet) for piece in self._cutter.feed(data) if (packet := self._packet(piece))]
-
-    def spoil(self, data: bytes, time_ns: int = 0) -> list[Reading]:
-        self._cutter.spoil(data)
-        return []
-
-    def gap(self) -> list[Reading]:
-        self._cutter.gap()
-        return []
-
-    def _packet(self, piece: bytes) -> bytes | None:
+    def _reading(self, piece: bytes) -> Reading | None:
         packet = self._decode(piece)
         if packet is None or len(packet) > self._max_bytes or not self._checksum.right(packet):
             self._refused += 1
             return None
-        return packet
+        return Reading(packet) if packet else None
 
 
 def slip_framer(checksum: Checksum, max_bytes: int) -> StuffedFramer:
