@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from edge.client import Client
-from edge.errors import ConfigurationError
+from edge.errors import ConfigurationError, EdgeError
 from edge.places import DEFAULT_SOCKET, socket_of
 from storage.trace import Trace
 
@@ -45,6 +46,23 @@ class Options:
         if named is None and self.config is not None:
             raise ConfigurationError([f"{self.config}: can't be read, or is no TOML: see edge config check"])
         return Client(named if named is not None else DEFAULT_SOCKET)
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+def called(name: str | None, configured: Sequence[NamedT], what: str) -> tuple[NamedT, ...]:
+    """The one of that name; all where none was named. Raises EdgeError, which says which there are."""
+    found = tuple(each for each in configured if name in (None, each.name))
+    if name is not None and not found:
+        known = ", ".join(each.name for each in configured) or "none are configured"
+        raise EdgeError(f'no {what} is called "{name}"; there are: {known}')
+    return found
 
 
 Verb = Callable[[argparse.Namespace, Options], int]

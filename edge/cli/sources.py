@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from edge.cli.options import FAILED, Options, Verbs, add_verb, complain, print_json
+from edge.cli.options import Options, Verbs, add_verb, called, complain, print_json
 from edge.screens import show, sources_screen
 from edge.snapshot import to_json
 
@@ -24,11 +24,7 @@ def sources(arguments: argparse.Namespace, options: Options) -> int:
         complain(f"source {name}: {arguments.command}")
         return 0
     node = client.status()
-    shown = tuple(source for source in node.sources if name in (None, source.name))
-    if name is not None and not shown:
-        known = ", ".join(source.name for source in node.sources) or "none are configured"
-        complain(f'no source is called "{name}"; there are: {known}')
-        return FAILED
+    shown = called(name, node.sources, "source")
     if options.json:
         print_json({"sources": [to_json(source) for source in shown]})
     else:

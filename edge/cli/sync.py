@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from edge.cli.options import FAILED, Options, Verbs, add_verb, complain, print_json
+from edge.cli.options import Options, Verbs, add_verb, called, complain, print_json
 from edge.screens import show, uplinks_screen
 from edge.snapshot import to_json
 
@@ -24,11 +24,7 @@ def sync(arguments: argparse.Namespace, options: Options) -> int:
         complain(f"uplink {name}: {arguments.command}")
         return 0
     node = client.status()
-    shown = tuple(uplink for uplink in node.uplinks if name in (None, uplink.name))
-    if name is not None and not shown:
-        known = ", ".join(uplink.name for uplink in node.uplinks) or "none are configured"
-        complain(f'no upstream is called "{name}"; there are: {known}')
-        return FAILED
+    shown = called(name, node.uplinks, "upstream")
     if options.json:
         print_json({"uplinks": [to_json(uplink) for uplink in shown]})
     else:
