@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import NamedTuple
 
+from edge.demo.nodes import NodeProcess
 from edge.errors import EdgeError
 from storage import SegmentStore
 from storage.errors import StorageError
@@ -26,6 +27,11 @@ HEADS = ("CAME", "OWED", "STORED", "LOST", "DUPLICATE", "OUT OF ORDER")
 ALL_HIT_FROM = 60
 """So many kills come to every place."""
 
+KILLS_PER_LIFE = 25
+CAME_WITHIN_S = 90.0
+"""On a machine that others work on too."""
+
+Command = Callable[[Path], Sequence[str]]
 Places = Mapping[str, Sequence[str]]
 """Where the gateway is killed: in words -> steps of the code, and packets; one of them may be AT_RANDOM."""
 
@@ -137,30 +143,68 @@ class Deck:
         return self._cards.pop()
 
 
-def run_lives(report: Report, kills: int, per_life: int, directory: Path, live: Callable[[Path, int], None]) -> Report:
-    """`live(folder, kills)` again and again until all is killed or something is found, whose folder is kept."""
-    began_s = time.monotonic()
-    left = kills
-    while left and (report.ok or not report.lives):
-        folder = directory / f"life-{report.lives + 1}"
-        count = min(left, per_life)
-        left -= count
-        try:
-            live(folder, count)
-        except EdgeError as error:
-            report.problems.append(f"{folder.name}: {error}")
-        report.lives += 1
-        if report.ok:
-            shutil.rmtree(folder)
-    report.duration_s = time.monotonic() - began_s
-    return report
+class Life(NamedTuple):
+    """One life of a campaign: what it is given, and what is done in each. `command` starts another gateway than ours."""
+
+    folder: Path
+    kills: int
+    report: Report
+    random: Random
+    deck: Deck
+    command: Command | None
+    say: Callable[[str], None]
+
+    def come_back(self, node: NodeProcess, number: int, where: str) -> None:
+        """The gateway was killed, for the `number`-th time counted from 0."""
+        self.say(f"life {self.report.lives + 1}, round {number + 1}: {where}")
+        self.report.check(node.store, where)
+        node.start()
+        node.ready(CAME_WITHIN_S)
+
+    def end(self, node: NodeProcess) -> None:
+        """The gateway is stopped."""
+        code = node.stop()
+        if code != 0:
+            self.report.problems.append(f"the gateway ended with {code} on SIGTERM: {node.log_end()}")
+        self.report.check(node.store, "at the end")
 
 
-class RunCampaign(Protocol):
+@dataclass(frozen=True)
+class Campaign:
+    """`live` again and again, each time in a life of its own, until all is killed or something is found.
+
+    `at_random`: cards of each deck that aim at nothing.
+    """
+
+    places: Places
+    at_random: int
+    live: Callable[[Life], None]
+
     def __call__(
-        self, kills: int, seed: int, directory: Path, *, sites: Sequence[str] = (),
-        command: Callable[[Path], Sequence[str]] | None = None, say: Callable[[str], None] = ...,
-    ) -> Report: ...  # fmt: skip
+        self, kills: int, seed: int, directory: Path, *, sites: Sequence[str] = (), per_life: int = KILLS_PER_LIFE,
+        command: Command | None = None, say: Callable[[str], None] = lambda text: None,
+    ) -> Report:  # fmt: skip
+        """Run in `directory`, where the folder of a life that failed is kept.
+
+        `sites`: where to kill first in each life, in this order; then, and otherwise, it is a shuffled deck of all.
+        """
+        report, random = Report(seed, self.places), Random(seed)
+        began_s = time.monotonic()
+        left = kills
+        while left and (report.ok or not report.lives):
+            folder = directory / f"life-{report.lives + 1}"
+            count = min(left, per_life)
+            left -= count
+            deck = Deck(self.places, random, sites, at_random=self.at_random)
+            try:
+                self.live(Life(folder, count, report, random, deck, command, say))
+            except EdgeError as error:
+                report.problems.append(f"{folder.name}: {error}")
+            report.lives += 1
+            if report.ok:
+                shutil.rmtree(folder)
+        report.duration_s = time.monotonic() - began_s
+        return report
 
 
 def broken_command(package: str, which: str, folder: Path) -> tuple[str, ...]:
@@ -171,7 +215,7 @@ def broken_command(package: str, which: str, folder: Path) -> tuple[str, ...]:
 
 
 def assert_noticed(
-    package: str, run_campaign: RunCampaign, which: str, sites: Sequence[str], found: str, directory: Path
+    package: str, run_campaign: Campaign, which: str, sites: Sequence[str], found: str, directory: Path
 ) -> None:
     """The gateway of `package.broken`, killed once at each of `sites`: something is found that matches `found`."""
     command = partial(broken_command, package, which)
@@ -180,7 +224,7 @@ def assert_noticed(
     assert any(re.search(found, each) for each in report.found), report.text()
 
 
-def main(package: str, run_campaign: RunCampaign, breaks: Iterable[str]) -> int:
+def main(package: str, run_campaign: Campaign, breaks: Iterable[str]) -> int:
     """`python -m PACKAGE [--kills N] [--seed S] [--directory DIRECTORY] [--broken WHICH]`"""
     parser = argparse.ArgumentParser(prog=f"python -m {package}")
     parser.add_argument("--kills", type=int, default=200, help="of the gateway; others die besides")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from random import Random
-
-from tests.drivers.file_campaign.cast import CAME_WITHIN_S, Cast, folder_problems, judge_directory
+from tests.drivers.file_campaign.cast import Cast, folder_problems, judge_directory
 from tests.drivers.judging import judge
-from tests.drivers.lives import AT_RANDOM, Deck, Report, run_lives
+from tests.drivers.lives import AT_RANDOM, Campaign, Deck, Life, Report
 
-ROUNDS_PER_LIFE = 25
 RANDOM_WITHIN_S = 1.0
 RANDOM_PER_DECK = 3
 
@@ -29,35 +24,16 @@ PLACES = {
 """Steps of the code where the gateway is killed."""
 
 
-def run_campaign(
-    kills: int, seed: int, directory: Path, *, sites: Sequence[str] = (), per_life: int = ROUNDS_PER_LIFE,
-    command: Callable[[Path], Sequence[str]] | None = None, say: Callable[[str], None] = lambda text: None,
-) -> Report:  # fmt: skip
-    """Run in `directory`, where the folder of a life that failed is kept.
-
-    `sites`: where to kill first, in this order; then, and otherwise, it is a shuffled deck of all.
-    `command` starts another gateway than ours.
-    """
-    report = Report(seed, PLACES)
-    random = Random(seed)
-    deck = Deck(PLACES, random, sites, at_random=RANDOM_PER_DECK)
-
-    def live(folder: Path, count: int) -> None:
-        folder.mkdir(parents=True)
-        cast = Cast(folder, random, command)
-        try:
-            cast.start()
-            for number in range(count):
-                where = _kill(cast, report, deck)
-                say(f"life {report.lives + 1}, round {number + 1}: {where}")
-                report.check(cast.node.store, where)
-                cast.node.start()
-                cast.node.ready(CAME_WITHIN_S)
-            _compare(cast, report)
-        finally:
-            cast.close()
-
-    return run_lives(report, kills, per_life, directory, live)
+def _live(life: Life) -> None:
+    life.folder.mkdir(parents=True)
+    cast = Cast(life.folder, life.random, life.command)
+    try:
+        cast.start()
+        for number in range(life.kills):
+            life.come_back(cast.node, number, _kill(cast, life.report, life.deck))
+        _compare(cast, life)
+    finally:
+        cast.close()
 
 
 def _kill(cast: Cast, report: Report, deck: Deck) -> str:
@@ -70,12 +46,10 @@ def _kill(cast: Cast, report: Report, deck: Deck) -> str:
     return report.killed(site, hit=hit)
 
 
-def _compare(cast: Cast, report: Report) -> None:
+def _compare(cast: Cast, life: Life) -> None:
+    report = life.report
     report.problems += cast.drain()
-    code = cast.node.stop()
-    if code != 0:
-        report.problems.append(f"the gateway ended with {code} on SIGTERM: {cast.node.log_end()}")
-    report.check(cast.node.store, "at the end")
+    life.end(cast.node)
     held = cast.stored()
     for name, directory in cast.directories.items():
         report.judged(name, judge_directory(directory, held[name]))
@@ -83,3 +57,6 @@ def _compare(cast: Cast, report: Report) -> None:
     for name, log in cast.logs.items():
         report.judged(name, judge(log.lines, held[name].get(name, [])))
     report.counts.update(cast.feeder.counts)
+
+
+run_campaign = Campaign(PLACES, RANDOM_PER_DECK, _live)

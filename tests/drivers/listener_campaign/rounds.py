@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from random import Random
-
 from edge.errors import EdgeError
-from tests.drivers.listener_campaign.cast import CAME_WITHIN_S, Cast
+from tests.drivers.listener_campaign.cast import Cast
 from tests.drivers.listener_campaign.habits import HABITS, topic
 from tests.drivers.listener_campaign.judging import judge_device, session_problems
-from tests.drivers.lives import AT_RANDOM, Deck, Report, run_lives
+from tests.drivers.lives import AT_RANDOM, Campaign, Life
 
-ROUNDS_PER_LIFE = 25
 DEVICE_SHARE = 0.5
 """Rounds in which a device is killed besides."""
 RANDOM_WITHIN_S = 1.0
@@ -34,60 +29,38 @@ PLACES = {
 """Steps of the code, and answers that came to a device, where the gateway is killed."""
 
 
-def run_campaign(
-    kills: int, seed: int, directory: Path, *, sites: Sequence[str] = (), per_life: int = ROUNDS_PER_LIFE,
-    command: Callable[[Path], Sequence[str]] | None = None, say: Callable[[str], None] = lambda text: None,
-) -> Report:  # fmt: skip
-    """Run in `directory`, where the folder of a life that failed is kept.
-
-    `sites`: where to kill first, in this order; then, and otherwise, it is a shuffled deck of all.
-    `command` starts another gateway than ours.
-    """
-    report = Report(seed, PLACES)
-    random = Random(seed)
-    deck = Deck(PLACES, random, sites, at_random=RANDOM_PER_DECK)
-
-    def live(folder: Path, count: int) -> None:
-        cast = Cast(folder, random, command)
-        try:
-            _Life(cast, report, random, deck, say).run(count)
-        finally:
-            report.others_killed["devices"] += sum(device.kills for device in cast.devices)
-            cast.close()
-
-    return run_lives(report, kills, per_life, directory, live)
-
-
 class _Life:
     """One gateway and its devices, from nothing to the comparison."""
 
-    def __init__(self, cast: Cast, report: Report, random: Random, deck: Deck, say: Callable[[str], None]) -> None:
-        self._cast = cast
-        self._report = report
-        self._random = random
-        self._deck = deck
-        self._say = say
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._cast = Cast(life.folder, life.random, life.command)
+        self._report = life.report
+        self._random = life.random
 
-    def run(self, rounds: int) -> None:
+    def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._report.others_killed["devices"] += sum(device.kills for device in self._cast.devices)
+            self._cast.close()
+
+    def _run(self) -> None:
         self._cast.start()
         self._cast.wait_for_traffic(ANSWERED_AT_FIRST)
-        for number in range(rounds):
+        for number in range(self._life.kills):
             if self._random.random() < DEVICE_SHARE:
                 device = self._random.choice(self._cast.devices)
                 device.kill()
                 device.start()
-            where = self._kill_gateway()
-            self._say(f"life {self._report.lives + 1}, round {number + 1}: {where}")
-            self._report.check(self._cast.node.store, where)
-            self._cast.node.start()
-            self._cast.node.ready(CAME_WITHIN_S)
+            self._life.come_back(self._cast.node, number, self._kill_gateway())
             died = [device.name for device in self._cast.devices if not device.alive]
             if died:
                 raise EdgeError(f"round {number + 1}: {', '.join(died)} ended: see what they said")
         self._compare()
 
     def _kill_gateway(self) -> str:
-        site = self._deck.draw()
+        site = self._life.deck.draw()
         if site == AT_RANDOM:
             self._cast.target.kill_at_random(RANDOM_WITHIN_S)
             hit = True
@@ -102,10 +75,7 @@ class _Life:
         cast, report = self._cast, self._report
         report.problems += cast.drain()
         (source,) = cast.node.client.status().sources
-        code = cast.node.stop()
-        if code != 0:
-            report.problems.append(f"the gateway ended with {code} on SIGTERM: {cast.node.log_end()}")
-        report.check(cast.node.store, "at the end")
+        self._life.end(cast.node)
         held = cast.stored()
         for device in cast.devices:
             journal, name = device.journal(), device.name
@@ -119,3 +89,6 @@ class _Life:
                 report.counts["repeated without a session, and stored again"] += len(stored) - len(set(stored))
         report.problems += [f"events of topic {each}, which nobody sent" for each in held]
         report.counts["recognised by the last gateways of the lives as sent again"] += source.duplicates
+
+
+run_campaign = Campaign(PLACES, RANDOM_PER_DECK, lambda life: _Life(life).run())

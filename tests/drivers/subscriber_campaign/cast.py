@@ -13,6 +13,7 @@ from random import Random
 
 from edge.demo.nodes import NodeError, NodeProcess
 from storage import SegmentStore
+from tests.drivers.lives import CAME_WITHIN_S
 from tests.drivers.subscriber_campaign.book import Session
 from tests.drivers.subscriber_campaign.publisher import EQUAL_TOPIC, connect, publish_packet, read_journal, reading
 from tests.drivers.subscriber_campaign.wire import Wire
@@ -28,8 +29,6 @@ RATE_PER_S = 60.0
 AUTOSAVE_CHANGES = 25
 MAX_INFLIGHT = 100
 REACHED_WITHIN_S = 30.0
-CAME_WITHIN_S = 90.0
-"""On a machine that others work on too."""
 LAST_TOPIC, LAST, LAST_AGAIN_S = "site/last", b"last", 2.0
 TOPICS = (*(f"site/{who}" for who in PUBLISHERS), EQUAL_TOPIC, LAST_TOPIC)
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from random import Random
 
 from tests.drivers.judging import judge
-from tests.drivers.lives import AT_RANDOM, Deck, Report, run_lives
-from tests.drivers.subscriber_campaign.cast import CAME_WITHIN_S, LAST_TOPIC, PROTOCOLS, TOPICS, Cast
+from tests.drivers.lives import AT_RANDOM, CAME_WITHIN_S, Campaign, Life
+from tests.drivers.subscriber_campaign.cast import LAST_TOPIC, PROTOCOLS, TOPICS, Cast
 from tests.drivers.subscriber_campaign.publisher import EQUAL_TOPIC
 from tests.oracle.steps import STEPS_OF
 
-ROUNDS_PER_LIFE = 25
 BROKER_SHARE, PUBLISHER_SHARE = 0.5, 0.35
 """Rounds in which that one is killed besides; the broker in every second life."""
 RANDOM_WITHIN_S = 1.0
@@ -43,55 +39,34 @@ AFTER_A_START = ("session.resumed", "resent.arrived")
 STEPS = STEPS_OF["subscriber"]
 
 
-def run_campaign(
-    kills: int, seed: int, directory: Path, *, sites: Sequence[str] = (), per_life: int = ROUNDS_PER_LIFE,
-    command: Callable[[Path], Sequence[str]] | None = None, say: Callable[[str], None] = lambda text: None,
-) -> Report:  # fmt: skip
-    """Run in `directory`, where the folder of a life that failed is kept. Raises ServerMissingError without a mosquitto.
-
-    `sites`: where to kill first in each life, in this order; then, and otherwise, it is a shuffled deck of all.
-    `command` starts another gateway than ours.
-    """
-    report = Report(seed, PLACES)
-    random = Random(seed)
-
-    def live(folder: Path, count: int) -> None:
-        cast = Cast(folder, random, command)
-        deck = Deck(PLACES, random, sites, at_random=RANDOM_PER_DECK)
-        try:
-            _Life(cast, report, random, deck, say).run(count, kills_broker=report.lives % 2 == 1)
-        finally:
-            cast.close()
-
-    return run_lives(report, kills, per_life, directory, live)
-
-
 class _Life:
-    """One gateway and one broker, from nothing to the comparison."""
+    """One gateway and one broker, from nothing to the comparison. Raises ServerMissingError without a mosquitto."""
 
-    def __init__(self, cast: Cast, report: Report, random: Random, deck: Deck, say: Callable[[str], None]) -> None:
-        self._cast = cast
-        self._report = report
-        self._random = random
-        self._deck = deck
-        self._say = say
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._cast = Cast(life.folder, life.random, life.command)
+        self._report = life.report
+        self._random = life.random
+        self._kills_broker = life.report.lives % 2 == 1
 
-    def run(self, rounds: int, *, kills_broker: bool) -> None:
+    def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._cast.close()
+
+    def _run(self) -> None:
         self._cast.start()
-        for number in range(rounds):
-            if kills_broker and self._random.random() < BROKER_SHARE:
+        for number in range(self._life.kills):
+            if self._kills_broker and self._random.random() < BROKER_SHARE:
                 self._kill_broker()
             if self._random.random() < PUBLISHER_SHARE:
                 self._kill_publisher()
-            where = self._kill_gateway()
-            self._say(f"life {self._report.lives + 1}, round {number + 1}: {where}")
-            self._report.check(self._cast.node.store, where)
-            self._cast.node.start()
-            self._cast.node.ready(CAME_WITHIN_S)
-        self._compare(kills_broker=kills_broker)
+            self._life.come_back(self._cast.node, number, self._kill_gateway())
+        self._compare()
 
     def _kill_gateway(self) -> str:
-        site = self._deck.draw()
+        site = self._life.deck.draw()
         if site == AT_RANDOM:
             self._cast.target.kill_at_random(RANDOM_WITHIN_S)
             hit = True
@@ -120,15 +95,12 @@ class _Life:
         publisher.kill()
         publisher.start()
 
-    def _compare(self, *, kills_broker: bool) -> None:
+    def _compare(self) -> None:
         cast, report = self._cast, self._report
         missing = cast.drain(DRAINED_WITHIN_S)
         if missing is not None:
             report.problems.append(f"not drained: {missing}")
-        code = cast.node.stop()
-        if code != 0:
-            report.problems.append(f"the gateway ended with {code} on SIGTERM: {cast.node.log_end()}")
-        report.check(cast.node.store, "at the end")
+        self._life.end(cast.node)
         report.problems += cast.wire.book.strange[:10]
         for source in PROTOCOLS:
             held = cast.stored(source)
@@ -136,9 +108,9 @@ class _Life:
                 verdict = judge(cast.session(source).sent(topic), held.pop(topic, []))
                 report.judged(f"{PROTOCOLS[source]:8}{topic}", verdict)
             report.problems += [f"{source}: events of topic {topic}, which nobody sent" for topic in held]
-            self._count(source, broker_was_killed=kills_broker)
+            self._count(source)
 
-    def _count(self, source: str, *, broker_was_killed: bool) -> None:
+    def _count(self, source: str) -> None:
         session, counts, problems = self._cast.session(source), self._report.counts, self._report.problems
         seen = session.counts
         came = Counter((m.topic, m.payload) for m in session.messages if m.topic != LAST_TOPIC)
@@ -156,7 +128,7 @@ class _Life:
         counts["sent again by a killed broker that had proved it has our PUBACK: stored or not"] += seen.forgotten
         counts["on a reused packet id, equal, and sent again: stored or not"] += seen.ambiguous
         counts["sessions, the first ones and those that a killed broker forgot"] += seen.new_sessions
-        if broker_was_killed:
+        if self._kills_broker:
             return
         if never_came:
             problems.append(f"{source}: answered to publishers and never came: {never_came.most_common(3)}")
@@ -164,3 +136,6 @@ class _Life:
             problems.append(f"{source}: {len(open_still)} messages came and were never answered: {open_still[0]}")
         if seen.forgotten or seen.ambiguous:
             problems.append(f"{source}: a broker that was not killed forgot: {seen}")
+
+
+run_campaign = Campaign(PLACES, RANDOM_PER_DECK, lambda life: _Life(life).run())
