@@ -11,6 +11,7 @@ from storage.errors import ConditionFailedError, StorageError, StreamSealedError
 from storage.group import Group
 from storage.kv.memory import MemoryTwin
 from storage.model import KeyRange, Position, key_point
+from storage.scaling import take_seal
 from tests.storage.scaled import HIGH, KEYS, LOW, append, halves, merge, open_segments, scaled, split, told
 
 
@@ -123,13 +124,14 @@ def test_a_submission_that_need_not_be_whole_goes_in_without_what_is_sealed() ->
     with SegmentStore.in_memory() as store:
         store.create_stream("s")
         store.create_stream("other")
-        store.seal("s")
+        # It waits, and what is submitted behind it comes into the same commit.
+        store.submit_take(lambda group, ticket: take_seal(group, ticket, "s"), 0)
+        assert store.takes("s")
         appends = [Append(name, [Frame([b"late"])]) for name in ("s", "other")]
-        whole = store.submit(appends, {"c": b"1"})
+        part, whole = store.submit(appends, {"c": b"2"}, whole=False), store.submit(appends, {"c": b"1"})
         with pytest.raises(StreamSealedError, match="takes nothing more"):
             whole.result()
-        assert (store.cursor("c"), list(store.read("other", follow=False))) == (None, [])
-        receipt = store.submit(appends, {"c": b"2"}, whole=False).result()
+        receipt = part.result()
         assert (receipt.left_out, receipt.stored, receipt.positions[0]) == (("s",), 1, None)
         assert store.cursor("c") == b"2"
         assert [event.payload for event in store.read("other", follow=False) if isinstance(event, Event)] == [b"late"]
