@@ -14,11 +14,9 @@ from drivers.contract import (
     Delivery,
     DriverError,
 )
-from storage.errors import InvalidNameError
-from storage.model import MAX_EVENT_BYTES, MAX_KEY_BYTES, Append, Frame, check_stream_name
-
-MAX_CONTENT_TYPE_CHARACTERS = 255
-MAX_HEADERS = 255
+from storage.errors import InvalidNameError, TooLargeError
+from storage.frame import label_of
+from storage.model import MAX_EVENT_BYTES, Append, Frame, check_stream_name
 
 
 def check_size(delivery: Delivery) -> None:
@@ -87,19 +85,15 @@ def within_limits(delivery: Delivery, most_bytes: Callable[[str], int] = _of_any
 
 def _all_within_limits(frames: Sequence[Frame], most_bytes: int) -> bool:
     """Whether there is nothing to leave out, as nearly always. False: it has to be looked at more closely."""
-    for frame in frames:
-        payloads = frame.payloads
-        largest = len(payloads[0]) if len(payloads) == 1 else max(map(len, payloads), default=most_bytes + 1)
-        if (
-            largest > most_bytes
-            or 4 * len(frame.routing_key) > MAX_KEY_BYTES
-            or len(frame.content_type) > MAX_CONTENT_TYPE_CHARACTERS
-            or len(frame.headers) > MAX_HEADERS
-        ):
-            return False
-        for name, _ in frame.headers:
-            if 4 * len(name) > MAX_KEY_BYTES:
+    try:
+        for frame in frames:
+            payloads = frame.payloads
+            largest = len(payloads[0]) if len(payloads) == 1 else max(map(len, payloads), default=most_bytes + 1)
+            if largest > most_bytes:
                 return False
+            label_of(frame)
+    except TooLargeError:
+        return False
     return True
 
 
@@ -127,15 +121,11 @@ def _frame_within_limits(stream: str, frame: Frame, most_bytes: int, refused: li
 
 
 def _wrong_label(frame: Frame) -> str | None:
-    key_bytes = len(frame.routing_key.encode())
-    if key_bytes > MAX_KEY_BYTES:
-        return f"a routing key of {key_bytes} bytes: at most {MAX_KEY_BYTES}"
-    if len(frame.content_type) > MAX_CONTENT_TYPE_CHARACTERS:
-        return f"a content type of {len(frame.content_type)} characters: at most {MAX_CONTENT_TYPE_CHARACTERS}"
-    if len(frame.headers) > MAX_HEADERS:
-        return f"{len(frame.headers)} headers: at most {MAX_HEADERS}"
-    longest = max((len(name.encode()) for name, _ in frame.headers), default=0)
-    return f"a header name of {longest} bytes: at most {MAX_KEY_BYTES}" if longest > MAX_KEY_BYTES else None
+    try:
+        label_of(frame)
+    except TooLargeError as error:
+        return str(error)
+    return None
 
 
 def cursors(deliveries: Sequence[Delivery], name: str) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from storage.errors import DamagedBlockError, StorageError, TooLargeError
 from storage.model import MAX_EVENT_BYTES, MAX_KEY_BYTES, Frame, Headers
@@ -29,6 +30,12 @@ _KEY_FRAME = 4
 FRAME_TARGET_BYTES = 512 << 10
 """A longer run of events is cut into frames of about this size, so that a reader never unpacks much more."""
 FRAME_EVENTS = 65_536
+MAX_LABEL_CHARACTERS = 255
+"""Of a content type, and of a writer's id."""
+MAX_HEADERS = 255
+REMEMBERED_LABELS = 4_096
+REMEMBERED_BYTES = 1_024
+"""Of one label: longer ones are encoded each time."""
 
 
 def split(frame: Frame) -> Iterable[Frame]:
@@ -67,6 +74,50 @@ def part(frame: Frame, start: int, stop: int) -> Frame:
     )
 
 
+class Label(NamedTuple):
+    """What the events of a frame share, as bytes, and how much of it is what. `value_bytes` is what the headers carry."""
+
+    raw: bytes
+    key_bytes: int
+    type_bytes: int
+    header_bytes: int
+    value_bytes: int
+
+
+_labels: dict[tuple[str, str, Headers], Label] = {}
+
+
+def label_of(frame: Frame) -> Label:
+    """Key, content type and headers of `frame`, encoded. Remembered: nearly all frames look like one before.
+
+    Raises TooLargeError.
+    """
+    what = (frame.routing_key, frame.content_type, frame.headers)
+    label = _labels.get(what)
+    if label is None:
+        label = _make_label(*what)
+        if len(label.raw) <= REMEMBERED_BYTES:
+            if len(_labels) >= REMEMBERED_LABELS:
+                _labels.clear()
+            _labels[what] = label
+    return label
+
+
+def _make_label(routing_key: str, content_type: str, headers: Headers) -> Label:
+    key, kind = routing_key.encode(), content_type.encode()
+    if len(key) > MAX_KEY_BYTES:
+        raise TooLargeError(f"a routing key of {len(key)} bytes: at most {MAX_KEY_BYTES}")
+    if len(content_type) > MAX_LABEL_CHARACTERS:
+        raise TooLargeError(f"a content type of {len(content_type)} characters: at most {MAX_LABEL_CHARACTERS}")
+    if len(headers) > MAX_HEADERS:
+        raise TooLargeError(f"{len(headers)} headers: at most {MAX_HEADERS}")
+    longest = max((len(name.encode()) for name, _ in headers), default=0)
+    if longest > MAX_KEY_BYTES:
+        raise TooLargeError(f"a header name of {longest} bytes: at most {MAX_KEY_BYTES}")
+    encoded = encode_headers(headers)
+    return Label(key + kind + encoded, len(key), len(kind), len(encoded), sum(len(value) for _, value in headers))
+
+
 def encode_headers(headers: Headers) -> bytes:
     """Name and value of each header, each behind its length (u16, u32)."""
     if len(headers) == 1:
@@ -102,9 +153,10 @@ def encode_run(
 
     `captured` is when all of them were captured, where there are no `times_ns`.
     """
+    raw, key_bytes, type_bytes, header_bytes, _ = label_of(frame)
     count = len(payloads)
     flags = _KEY_FRAME if frame.key_frame else 0
-    lengths = b""
+    lengths = times = b""
     total = len(payloads[0])
     if count > 1:
         sizes = array("I", map(len, payloads))
@@ -113,19 +165,16 @@ def encode_run(
             flags |= _UNIFORM
             sizes = sizes[:1]
         lengths = _big_endian(sizes)
-    times = b""
     if times_ns is not None:
         captured = times_ns[0]
         if count > 1:
             flags |= _TIMED
             times = _big_endian(array("q", [time - captured for time in times_ns]))
-    key = frame.routing_key.encode()
-    content_type = frame.content_type.encode()
-    headers = encode_headers(frame.headers)
-    size = _HEAD.size + len(key) + len(content_type) + len(headers) + len(lengths) + len(times) + total
-    number = 0 if frame.number is None else frame.number
-    head = _HEAD.pack(size, flags, 0, len(key), count, captured, writer_place, len(content_type), len(headers), number)
-    return b"".join((head, key, content_type, headers, lengths, times, *payloads))
+    size = _HEAD.size + len(raw) + len(lengths) + len(times) + total
+    head = _HEAD.pack(
+        size, flags, 0, key_bytes, count, captured, writer_place, type_bytes, header_bytes, frame.number or 0
+    )
+    return head + raw + payloads[0] if count == 1 else b"".join((head, raw, lengths, times, *payloads))
 
 
 def _big_endian(values: array[int]) -> bytes:
@@ -214,8 +263,6 @@ def _decode(body: bytes, at: int) -> DecodedFrame:
 
 def check_frame(frame: Frame, max_event_bytes: int = MAX_EVENT_BYTES) -> int:
     """The payload bytes of a frame. Raises TooLargeError, StorageError."""
-    if len(frame.routing_key) * 4 > MAX_KEY_BYTES and len(frame.routing_key.encode()) > MAX_KEY_BYTES:
-        raise TooLargeError(f"a routing key of {len(frame.routing_key.encode())} bytes: at most {MAX_KEY_BYTES}")
     payloads = frame.payloads
     size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
     if size > max_event_bytes and (largest := max(map(len, payloads))) > max_event_bytes:
@@ -224,14 +271,6 @@ def check_frame(frame: Frame, max_event_bytes: int = MAX_EVENT_BYTES) -> int:
         raise StorageError(f"{len(frame.times_ns)} capture times for {len(frame.payloads)} events")
     if frame.number is not None and (frame.writer is None or not 0 <= frame.number < 1 << 62):
         raise StorageError(f"event number {frame.number}: it needs a writer, and to lie in 0 to 2**62")
-    if (
-        len(frame.content_type) > 255
-        or len(frame.headers) > 255
-        or (frame.writer is not None and len(frame.writer) > 255)
-    ):
-        raise TooLargeError("content type and writer id: at most 255 characters; headers: at most 255 of them")
-    for name, value in frame.headers:
-        if 4 * len(name) > MAX_KEY_BYTES and len(name.encode()) > MAX_KEY_BYTES:
-            raise TooLargeError(f"a header name of {len(name.encode())} bytes: at most {MAX_KEY_BYTES}")
-        size += len(value)
-    return size
+    if frame.writer is not None and len(frame.writer) > MAX_LABEL_CHARACTERS:
+        raise TooLargeError(f"a writer id of {len(frame.writer)} characters: at most {MAX_LABEL_CHARACTERS}")
+    return size + label_of(frame).value_bytes

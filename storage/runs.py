@@ -14,29 +14,18 @@ class Run:
     Most runs are one frame as it came, so nothing of it is copied before another joins.
     """
 
-    __slots__ = ("_now_ns", "_payloads", "_size_bytes", "_times_ns", "frame")
+    __slots__ = ("_grown", "_size_bytes", "captured_ns", "frame", "payloads", "times_ns")
 
     def __init__(self, frame: Frame, now_ns: int) -> None:
         """`now_ns` is when it was captured, where the frame does not say so."""
         self.frame = frame
-        self._now_ns = now_ns if frame.captured_ns is None else frame.captured_ns
-        self._payloads: list[bytes] | None = None
-        self._times_ns: list[int] | None = None
-        self._size_bytes = 0
-
-    @property
-    def payloads(self) -> Sequence[bytes]:
-        return self.frame.payloads if self._payloads is None else self._payloads
-
-    @property
-    def times_ns(self) -> Sequence[int] | None:
-        """When each was captured; None: all of them then, when the first was."""
-        return self.frame.times_ns if self._times_ns is None else self._times_ns
-
-    @property
-    def captured_ns(self) -> int:
+        self.payloads: Sequence[bytes] = frame.payloads
+        self.captured_ns = now_ns if frame.captured_ns is None else frame.captured_ns
         """When all of them were captured, where there are no `times_ns`."""
-        return self._now_ns
+        self.times_ns: Sequence[int] | None = frame.times_ns
+        """When each was captured; None: all of them then, when the first was."""
+        self._grown: tuple[list[bytes], list[int]] | None = None
+        self._size_bytes = 0
 
     def takes(self, frame: Frame) -> bool:
         """Whether `frame` goes on where this ends."""
@@ -54,13 +43,15 @@ class Run:
         )
 
     def add(self, frame: Frame, now_ns: int) -> None:
-        if self._payloads is None:
-            self._payloads = list(self.frame.payloads)
-            self._size_bytes = sum(map(len, self._payloads))
+        if self._grown is None:
+            self._grown = list(self.payloads), list(self.times_ns or ())
+            self.payloads = self._grown[0]
+            self._size_bytes = sum(map(len, self.payloads))
+        payloads, times_ns = self._grown
         theirs_ns = now_ns if frame.captured_ns is None else frame.captured_ns
-        if self.times_ns is not None or frame.times_ns is not None or theirs_ns != self._now_ns:
-            if self._times_ns is None:
-                self._times_ns = list(self.frame.times_ns or [self._now_ns] * len(self._payloads))
-            self._times_ns += frame.times_ns or [theirs_ns] * len(frame.payloads)
-        self._payloads += frame.payloads
+        if self.times_ns is not None or frame.times_ns is not None or theirs_ns != self.captured_ns:
+            times_ns += [self.captured_ns] * (len(payloads) - len(times_ns))
+            times_ns += frame.times_ns or [theirs_ns] * len(frame.payloads)
+            self.times_ns = times_ns
+        payloads += frame.payloads
         self._size_bytes += sum(map(len, frame.payloads))

@@ -17,9 +17,9 @@ Rooms
 A pass
     1. What was answered since the last one is written: one write for each client.
     2. Every socket that has something is read once, at most 64 KiB, and what came is parsed at once.
-    3. All that is new in it becomes one delivery, with what its data makes of the sessions. While one is on its way to the
-       disk the next gathers, up to 1 MiB, and sockets are looked at after 1, 2, 4 ms …, at most 20: a delivery and a
-       wakeup cost as much as many messages.
+    3. Sockets that have something again by then are read again, three times at most. All that is new becomes one delivery,
+       with what its data makes of the sessions. While one is on its way to the disk the next gathers, up to 1 MiB, and
+       sockets are looked at after 1, 2, 4 ms …, at most 20: a delivery and a wakeup cost as much as many messages.
     4. What needs no store (a duplicate, a refused message) is answered behind what is under way, so that each client's
        answers leave in the order of its messages (4.6).
 

@@ -34,6 +34,8 @@ SPARE_DESCRIPTORS = 512
 REST_S = 0.001
 """While a delivery is on its way to the disk, sockets are looked at so often: first, and then half as often each time."""
 LONGEST_REST_S = 0.02
+MORE_PASSES = 3
+"""Over sockets before a delivery leaves, for as long as they bring anything: clients that were just answered send again."""
 EXPIRE_S = 1.0
 TOLD_PER_S = 20
 """Disconnected clients of which each has a line in the log. Whoever sends rubbish could fill the journal."""
@@ -166,6 +168,11 @@ class ListenerDriver:
         self._turn(0.0 if intake.ready else timeout_s)
         if not intake.ready:
             return None
+        for _ in range(MORE_PASSES):
+            before_bytes = intake.waiting_bytes
+            self._turn(0.0)
+            if intake.waiting_bytes == before_bytes:
+                break
         self._trace("listener.received", {"source": self._settings.name})
         delivery, answers = intake.delivery()
         if answers is not None:
@@ -343,7 +350,7 @@ class ListenerDriver:
                 client.peer.connection.acknowledge(items)
                 self._to_write[client] = None
                 if client.session is not None:
-                    client.session.answered(max([item.upto for item in items]))
+                    client.session.answered(items[-1].upto if len(items) == 1 else max([item.upto for item in items]))
         for client, present in answers.accepts:
             if self._clients.get(client.peer) is client:
                 client.peer.connection.accept(client.allows, session_present=present, **client.said)
