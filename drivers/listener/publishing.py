@@ -57,7 +57,7 @@ class PublishReader:
         if not first & 0x06 or not packet_id or (properties and not data.startswith(properties, id_at + 2)):
             return None
         payload = data[id_at + 2 + len(properties) :]
-        size_bytes = len(payload) + EVENT_BYTES
+        size_bytes = len(payload) + len(properties) + EVENT_BYTES
         assert self._label is not None
         return Run(
             self._label, first >> 1 & 3, bool(first & 0x08), bool(first & 0x01), [payload], [packet_id], size_bytes
@@ -109,7 +109,7 @@ class PublishReader:
                 at = stop
                 if at + size > end or not data.startswith(begin, at):
                     break
-        size_bytes = sum(map(len, payloads)) + EVENT_BYTES * len(payloads)
+        size_bytes = sum(map(len, payloads)) + (EVENT_BYTES + len(properties)) * len(payloads)
         dup, retain = bool(first & 0x08), bool(first & 0x01)
         return Run(label, qos, dup, retain, payloads, packet_ids, size_bytes, self._refusal), at
 

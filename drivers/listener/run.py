@@ -33,9 +33,9 @@ class Label:
 class Run:
     """Consecutive PUBLISHes of one client that share first byte, topic and properties.
 
-    `packet_ids` are empty at QoS 0. `size_bytes` is what it takes in memory, roughly. `refusal` is the reason code with
-    which all of it is answered and none of it stored. `answered` are the packet ids that get an answer, `upto` what the
-    session is told then.
+    `packet_ids` are empty at QoS 0. `size_bytes` is what it takes in memory, properties included, roughly. `refusal` is the
+    reason code with which all of it is answered and none of it stored. `answered` are the packet ids that get an answer,
+    `upto` what the session is told then.
     """
 
     label: Label

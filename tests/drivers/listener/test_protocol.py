@@ -184,6 +184,16 @@ def test_answers_come_in_the_order_of_the_messages() -> None:
     assert (connection.unanswered, connection.waiting_bytes) == (0, 0)
 
 
+def test_properties_count_in_what_waits_for_the_store() -> None:
+    large = b"\x26" + text("name") + text("v" * 600)
+    for together in (True, False):
+        connection = connected(5, limits=Limits(1000, 100))
+        packets = [publish("a", packet_id, b"x", version=5, properties=large) for packet_id in (1, 2, 3)]
+        for each in [b"".join(packets)] if together else packets:
+            connection.receive(each)
+        assert connection.waiting_bytes > 3 * 600
+
+
 def test_a_release_of_something_unknown_is_answered_and_under_mqtt_5_said() -> None:
     old, new = connected(), connected(5)
     for connection in (old, new):
