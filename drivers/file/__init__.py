@@ -17,11 +17,12 @@
     Events carry the headers `file.name` (the path below the directory) and `file.mtime_ns`.
 
 What becomes of a file
-    When all of it is on disk in the store, it is moved to `completed` (or deleted, or kept: `after`). A file of which a line
-    or all could not be read goes to `failed` with a file NAME.reason beside it, however `after` says unless it is `keep`;
-    what could be read of it is stored. A name that is taken there gets a number; nothing is ever overwritten. Where the
-    folder is on another file system the file is copied, synced and renamed there before it is gone here. What can't be
-    moved (a full disk, a read-only folder) stays, is not stored again, is said, and is tried again every 10 s.
+    When all of it is on disk in the store, it is moved to `completed` (or deleted, or kept: `after`). A file of which a
+    line or all could not be read goes to `failed` with a file NAME.reason beside it, however `after` says unless it is
+    `keep`; what could be read of it is stored. So does one of which the store refused something, whose stream was
+    sealed meanwhile. A name that is taken there gets a number; nothing is ever overwritten. Where the folder is on
+    another file system the file is copied, synced and renamed there before it is gone here. What can't be moved (a full
+    disk, a read-only folder) stays, is not stored again, is said, and is tried again every 10 s.
 
     A file that grows after it was taken is read on from where reading ended. One that is replaced under its name is
     another file. One that is not readable is tried again at every look.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import ClassVar, NamedTuple
 
 from drivers.contract import (
@@ -151,13 +151,19 @@ class FileDriver:
             self._look_on()
         return self._delivery(batch)
 
+    def refused(self, delivery: Delivery, streams: Collection[str]) -> None:
+        """The files that this was of are not all stored: they go to `failed`."""
+        for read in _reads_of(delivery):
+            stream, _ = self._route(_text_of(read.state.path))
+            if stream in streams:
+                read.state.reason = read.state.reason or (
+                    f"the store refused some of it, or all: stream {stream} was sealed or takes no such event"
+                )
+
     def ack(self, delivery: Delivery) -> None:
         """Files of which all is stored now go away."""
-        token = delivery.token
-        if not isinstance(token, list):
-            raise DriverError("a delivery that this driver did not make")
-        for read in token:
-            state: FileState = read.state
+        for read in _reads_of(delivery):
+            state = read.state
             if self._known.get(state.part_name) is not state or not state.done or state.offset != read.offset:
                 continue
             self._counters["files_failed" if state.reason else "files_done"] += 1
@@ -365,6 +371,13 @@ class FileDriver:
             if state.done and self._known.get(name) is state:
                 del self._known[name]
                 self._forgotten.append(name)
+
+
+def _reads_of(delivery: Delivery) -> list[_Read]:
+    token = delivery.token
+    if not isinstance(token, list):
+        raise DriverError("a delivery that this driver did not make")
+    return token
 
 
 def _text_of(path: str) -> str:

@@ -281,6 +281,19 @@ def test_nothing_is_let_go_of_that_the_stream_does_not_take(tmp_path: Path) -> N
     assert "takes nothing" in watched.trouble
 
 
+def test_a_file_whose_stream_is_sealed_while_it_is_on_its_way_goes_to_failed(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "in", LINES)
+    watched.put("a.log", "1\n")
+    watched.running.commits = False
+    watched.pass_time()
+    watched.sink.sealed.add(SETTINGS.stream)
+    watched.running.commits = True
+    watched.pass_time()
+    assert (watched.payloads, watched.names("completed")) == ([], [])
+    assert watched.names("failed") == ["a.log", "a.log.reason"]
+    assert watched.counter("refused") == 1
+
+
 @pytest.mark.parametrize(("stream", "says"), [("{0}", "stream name of 260 bytes"), ("x/{0}", "would be stream 3")])
 def test_nothing_is_let_go_of_whose_stream_cannot_be(
     stream: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
