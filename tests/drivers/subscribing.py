@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from drivers.contract import Driver, SourceSettings
@@ -17,7 +18,9 @@ from drivers.status import SourceState
 from storage.clock import Clock
 from tests.drivers.running import Running
 from tests.servers.mosquitto import Mosquitto
+from tests.waiting import until
 
+CLIENT_ID = "edge-pump-7-field"
 SETTINGS = SourceSettings(name="field", driver="mqtt", stream="site/{1}", key="{topic}", node="pump-7")
 
 
@@ -79,6 +82,23 @@ def publish(
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+def forget_subscription(broker: Mosquitto, protocol: str) -> None:
+    """Leave the broker with a session of the source, which must be closed, that has no subscription."""
+    if protocol == "5":
+        client = paho.Client(CallbackAPIVersion.VERSION2, CLIENT_ID, protocol=MQTTProtocolVersion.MQTTv5)
+        keep = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        keep.SessionExpiryInterval = 3600
+        client.connect("127.0.0.1", broker.port, clean_start=False, properties=keep)
+    else:
+        client = paho.Client(CallbackAPIVersion.VERSION2, CLIENT_ID, clean_session=False)
+        client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    client.unsubscribe("site/#")
+    until(lambda: f"UNSUBSCRIBE from {CLIENT_ID}" in broker.log, "the end of the subscription")
+    client.disconnect()
+    client.loop_stop()
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -15,9 +13,8 @@ from drivers.mqtt import MqttConfig
 from drivers.mqtt.redelivery import SessionState
 from drivers.status import SourceState
 from storage.units import Size
-from tests.drivers.subscribing import SETTINGS, killed, numbers, publish, running
+from tests.drivers.subscribing import SETTINGS, forget_subscription, killed, numbers, publish, running
 from tests.servers.mosquitto import Mosquitto
-from tests.waiting import until
 
 
 @pytest.fixture
@@ -140,15 +137,7 @@ def test_retained_messages_come_once_although_the_source_restarts(broker: Mosqui
 def test_under_mqtt_5_a_session_that_was_saved_without_its_subscription_is_subscribed_anew(broker: Mosquitto) -> None:
     source = running(MqttConfig(broker=broker.url, topics=("site/#",), protocol="5"))
     source.source.close()
-    forget = paho.Client(CallbackAPIVersion.VERSION2, "edge-pump-7-field", protocol=MQTTProtocolVersion.MQTTv5)
-    keep = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    keep.SessionExpiryInterval = 3600
-    forget.connect("127.0.0.1", broker.port, clean_start=False, properties=keep)
-    forget.loop_start()
-    forget.unsubscribe("site/#")
-    until(lambda: "UNSUBSCRIBE from edge-pump-7-field" in broker.log, "the end of the subscription")
-    forget.disconnect()
-    forget.loop_stop()
+    forget_subscription(broker, "5")
     after = running(MqttConfig(broker=broker.url, topics=("site/#",), protocol="5"), source.sink)
     publish(broker, "site/a", [b"heard"])
     after.until(lambda: after.sink.payloads() == [b"heard"], "the message")

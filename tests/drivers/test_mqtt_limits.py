@@ -13,7 +13,7 @@ from drivers.status import SourceState
 from tests.drivers.running import Running
 from tests.drivers.scripted_broker import ScriptedBroker
 from tests.drivers.subscriber_campaign.publisher import connect, publish_packet
-from tests.drivers.subscribing import SETTINGS, killed, numbers, publish, running
+from tests.drivers.subscribing import SETTINGS, forget_subscription, killed, numbers, publish, running
 from tests.servers.mosquitto import Mosquitto
 
 TOPIC = "site/a"
@@ -234,3 +234,15 @@ def test_under_another_address_what_was_under_way_comes_again_as_new(broker: Mos
     after = running(elsewhere, killed(source))
     after.until(lambda: len(after.sink.events) == 2, "the redelivery")
     assert after.sink.payloads() == [b"12.7", b"12.7"]
+
+
+def test_under_3_1_1_a_session_that_was_saved_without_its_subscription_hears_nothing(
+    broker: Mosquitto, config: MqttConfig
+) -> None:
+    source = running(config)
+    source.source.close()
+    forget_subscription(broker, "3.1.1")
+    after = running(config, source.sink)
+    publish(broker, TOPIC, [b"unheard"])
+    after.for_a_while()
+    assert after.sink.payloads() == []
