@@ -300,10 +300,23 @@ class Committer:
         return True
 
     def _publish(self, pending: _Pending) -> None:
+        """Make known what is on disk. Where that fails no other commit may follow: it would take the same number."""
+        try:
+            self._take_over(pending)
+        except Exception as error:
+            self._fail(
+                StoreFailedError(
+                    f"commit {pending.record.number} is on disk, but could not be made known ({error}): open the store again"
+                )
+            )
+            raise
+        self._pending = None
+        self._acknowledge(pending.group)
+
+    def _take_over(self, pending: _Pending) -> None:
         record, group = pending.record, pending.group
         self._catalog.apply(group.changes)
         self._last_checksum = record.checksum
-        self._pending = None
         self.generations.written(pending.batch.puts)
         self._drop_families(group)
         group.bulk.unlink_given_up(self._kv.chunks, self._trace)
@@ -319,7 +332,6 @@ class Committer:
         with self._committed:
             self.last_commit = record.number
             self._committed.notify_all()
-        self._acknowledge(group)
 
     def _acknowledge(self, group: Group) -> None:
         for ticket, receipt in group.outcomes:

@@ -10,11 +10,13 @@ from storage import Append, Event, FakeClock, Frame, Position, SegmentStore, Str
 from storage.errors import (
     InvalidNameError,
     StorageError,
+    StoreFailedError,
     TooLargeError,
     UnknownStreamError,
     WriterNumberGapError,
 )
 from storage.frame import FRAME_TARGET_BYTES
+from storage.kv.memory import MemoryTwin
 from storage.model import MAX_EVENT_BYTES
 from tests.storage.conftest import Reopen
 
@@ -204,3 +206,29 @@ def test_keys_keep_their_order(store: SegmentStore) -> None:
         of_key = [int(event.payload) for event in store.read("s") if event.routing_key == f"key-{key}"]
         assert of_key == sorted(of_key)
         assert len(of_key) == len(range(key, 200, 7))
+
+
+def test_after_a_commit_that_is_on_disk_and_can_not_be_made_known_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    twin = MemoryTwin()
+    store = SegmentStore.in_memory(twin)
+    store.create_stream("s")
+    store.writer("s").append(b"before").result()
+
+    def bug(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store._committer.generations, "written", bug)
+        ticket = store.writer("s").append(b"on disk")
+        with pytest.raises(RuntimeError, match="a bug"):
+            store.commit()
+    with pytest.raises(StoreFailedError, match="open the store again"):
+        ticket.result()
+    with pytest.raises(StoreFailedError, match="open the store again"):
+        store.writer("s").append(b"after").result()
+    store.close()
+    with SegmentStore.in_memory(twin) as store:
+        assert payloads(store) == [b"before", b"on disk"]
+        assert store.check().findings == []
