@@ -86,6 +86,11 @@ class _Assembly:
         self._pieces: list[bytes] = []
         self._broken = False
 
+    @property
+    def begun(self) -> bool:
+        """There are fragments of a batch, and its end is not."""
+        return bool(self._pieces)
+
     def add(self, kind: int, payload: bytes) -> None:
         if kind in (_WHOLE, _FIRST):
             self.finish()
@@ -125,8 +130,10 @@ def _scan_file(path: Path, data: bytes, scan: LogScan, *, newest: bool, keep: bo
             at += _HEADER.size + len(record[1])
             continue
         resume = _next_record(data, at)
-        if resume is None and (not data[at:].strip(b"\0") or (newest and _is_torn(data, at))):
+        zeros = not data[at:].strip(b"\0")
+        if resume is None and (zeros or (newest and _is_torn(data, at))):
             scan.torn_bytes = len(data) - at
+            scan.unwritten = newest and (assembly.begun if zeros else _stated_end(data, at) <= len(data))
             return
         if newest and _lacks_pages(data, at) and not _begins_again(data, at):
             scan.torn_bytes, scan.unwritten = len(data) - at, True
@@ -146,12 +153,20 @@ def _is_torn(data: bytes, at: int) -> bool:
     """
     if len(data) - at < _HEADER.size:
         return True
-    crc, length, kind = _HEADER.unpack_from(data, at)
-    end = at + _HEADER.size + length
+    crc, _, kind = _HEADER.unpack_from(data, at)
+    end = _stated_end(data, at)
     if end <= len(data) and end <= at - at % _BLOCK + _BLOCK:
         return not data[end:].strip(b"\0") and not data[at + _HEADER.size : end].strip(b"\0")
     rest = data[at + _HEADER.size :]
     return all(_masked(crc32c(bytes([k]) + rest)) != crc for k in (_WHOLE, _FIRST, _MIDDLE, _LAST, kind))
+
+
+def _stated_end(data: bytes, at: int) -> int:
+    """Where the record at `at` ends, as its header says; behind all where its header is cut too."""
+    if len(data) - at < _HEADER.size:
+        return len(data) + 1
+    length: int = _HEADER.unpack_from(data, at)[1]
+    return at + _HEADER.size + length
 
 
 def _lacks_pages(data: bytes, at: int) -> bool:

@@ -13,6 +13,8 @@ from storage import SegmentStore
 from storage.kv.logs import log_files, scan_logs
 
 PAGE = 4096
+BLOCK = 32 << 10
+HEADER_BYTES = 7
 OLD = [b"%d" % number for number in range(20)]
 Lose = Callable[[int, int], list[tuple[int, int]]]
 """Which bytes of a write at [start, end) are zero."""
@@ -60,6 +62,8 @@ def lose(path: Path, holes: list[tuple[int, int]]) -> None:
             (page_behind(start + 2 * PAGE * n), page_behind(start + (2 * n + 1) * PAGE)) for n in range(9)
         ],
         lambda start, end: [(end - end % PAGE, end)],
+        lambda start, end: [(start - start % BLOCK + BLOCK, end)],
+        lambda start, end: [(start - start % BLOCK + 2 * BLOCK, end)],
     ],
 )
 def test_a_write_with_pages_missing_is_a_torn_tail(cut: tuple[Path, int], holes: Lose) -> None:
@@ -72,6 +76,29 @@ def test_a_write_with_pages_missing_is_a_torn_tail(cut: tuple[Path, int], holes:
         store.writer("s", "w").append(b"20", number=20).result()
         assert [event.payload for event in store.read("s")] == [*OLD, b"20"]
         assert store.check().findings == []
+    assert not (path / "aside").exists()
+
+
+def test_only_the_header_of_a_write_was_written(tmp_path: Path) -> None:
+    live, path, chance = tmp_path / "live", tmp_path / "store", random.Random(4)
+    stored = []
+    with SegmentStore.open(live) as store:
+        store.create_stream("s")
+        before, wanted = 0, 100
+        while before % PAGE != PAGE - HEADER_BYTES:
+            stored.append(chance.randbytes(wanted))
+            store.writer("s").append(stored[-1]).result()
+            grown, before = newest_log(live).stat().st_size - before, newest_log(live).stat().st_size
+            # The next write is as much larger than this one as its payload is.
+            wanted = 100 + (PAGE - HEADER_BYTES - before - (grown - len(stored[-1]) + 100)) % PAGE
+        witness = (live / "WITNESS").read_bytes()
+        store.writer("s").append(chance.randbytes(2_000)).result()
+        shutil.copytree(live, path, ignore=shutil.ignore_patterns("LOCK"))
+    (path / "WITNESS").write_bytes(witness)
+    lose(path, [(before + HEADER_BYTES, newest_log(path).stat().st_size)])
+    with SegmentStore.open(path) as store:
+        assert store.recovery == ()
+        assert [event.payload for event in store.read("s")] == stored
     assert not (path / "aside").exists()
 
 
