@@ -58,8 +58,11 @@ def log_files(directory: Path) -> list[Path]:
 def scan_logs(files: list[Path], *, keep: bool = False) -> LogScan:
     """Read all of `files`. With `keep`, what they hold is kept in `batches` and `fragments`."""
     scan = LogScan()
-    for index, path in enumerate(files):
-        _scan_file(path, path.read_bytes(), scan, newest=index == len(files) - 1, keep=keep)
+    held = [(path, path.read_bytes()) for path in files]
+    # An opening begins a log before it is done with those that it found, and may be cut short then.
+    newest = max((index for index, (_, data) in enumerate(held) if data.strip(b"\0")), default=0)
+    for index, (path, data) in enumerate(held):
+        _scan_file(path, data, scan, newest=index >= newest, keep=keep)
     return scan
 
 

@@ -102,6 +102,45 @@ def test_only_the_header_of_a_write_was_written(tmp_path: Path) -> None:
     assert not (path / "aside").exists()
 
 
+@pytest.mark.parametrize("kept", [3, 40_000])
+@pytest.mark.parametrize("behind", [b"", bytes(PAGE)])
+def test_a_torn_tail_is_one_though_an_opening_was_cut_short_that_had_begun_the_next_log(
+    cut: tuple[Path, int], kept: int, behind: bytes
+) -> None:
+    path, begins = cut
+    log = newest_log(path)
+    with log.open("r+b") as file:
+        file.truncate(begins + kept)
+    (log.parent / f"{int(log.stem) + 50:06}.log").write_bytes(behind)
+    with SegmentStore.open(path) as store:
+        assert store.recovery == ()
+        assert [event.payload for event in store.read("s")] == OLD
+        assert store.check().findings == []
+    assert not (path / "aside").exists()
+
+
+def test_a_kill_while_the_engine_makes_its_first_files_costs_no_repair(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "store"
+    with SegmentStore.open(whole):
+        pass
+    (path / "db").mkdir(parents=True)
+    for name in ("FORMAT", "FORMAT.copy"):
+        shutil.copy(whole / name, path)
+    identity = "c9ffcb67-a84c-48e5-922f-d84d22a6e69c"
+    (path / "db" / "IDENTITY").write_text(identity)
+    (path / "db" / "CURRENT").write_text("MANIFEST-000001\n")
+    (path / "db" / "MANIFEST-000001").write_bytes(
+        bytes.fromhex("84b0e35b2d0001814024") + identity.encode() + bytes.fromhex("020003020400")
+    )
+    (path / "db" / "000004.log").touch()
+    with SegmentStore.open(path) as store:
+        assert store.recovery == ()
+        store.create_stream("s")
+        store.writer("s").append(b"1").result()
+        assert store.check().findings == []
+    assert not (path / "aside").exists()
+
+
 def test_the_same_before_a_later_write_is_damage(cut: tuple[Path, int], tmp_path: Path) -> None:
     """What comes behind was written after a sync: so what is missing was there once."""
     path, begins = cut
