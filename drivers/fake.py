@@ -17,8 +17,8 @@ from storage.ticket import Ticket
 class RecordingSink:
     """A store in memory that commits when told to, and refuses what it is told to refuse.
 
-    `refuse_with` is raised by every `submit`, `refuse_payload` by those that contain this payload (a poison record). What
-    is for a stream that is `sealed` when it commits is left out.
+    `refuse_payload` is raised by every `submit` that contains this payload (a poison record), `refuse_with` by every other.
+    What is for a stream that is `sealed` when it commits is left out.
     """
 
     def __init__(self) -> None:
@@ -35,12 +35,12 @@ class RecordingSink:
         self, appends: Sequence[Append], cursors: Mapping[str, bytes] | None = None, *, whole: bool = True
     ) -> Ticket:
         assert not whole, "a source lets the store leave out what is sealed"
-        if self.refuse_with is not None:
-            raise self.refuse_with
         if self.refuse_payload is not None:
             poison, error = self.refuse_payload
             if any(poison in frame.payloads for append in appends for frame in append.frames):
                 raise error
+        if self.refuse_with is not None:
+            raise self.refuse_with
         ticket = Ticket(self)
         self._waiting.append((list(appends), dict(cursors or {}), ticket))
         return ticket

@@ -244,30 +244,38 @@ class Outbox:
             group.append(taken)
         return group
 
-    def _submit(self, group: Sequence[Taken]) -> int:
-        """Submit as one. Returns how many of `group` that were: 0 where the store takes nothing now."""
+    def _submit(self, group: Sequence[Taken], left_out: Sequence[str] = ()) -> int:
+        """Submit as one. Returns how many of `group` that were: 0 where the store takes nothing now.
+
+        `left_out`: why, for each event that was in `group` and is refused. It counts when the rest of it is submitted.
+        """
         deliveries = [taken.delivery for taken in group]
         appends = merged(deliveries)
         state = cursors(deliveries, self._settings.cursor_name)
-        events = kept_events = sum([delivery.events for delivery in deliveries])
+        events = sum([delivery.events for delivery in deliveries])
         refused = _NONE
         try:
             kept = self._with_streams(appends)
             if len(kept) < len(appends):
                 refused = _missing(appends, kept)
-                appends, kept_events = kept, _events(kept)
+                reason = (
+                    f"this source has {MAX_STREAMS} streams already: {', '.join(sorted(refused)[:3])} would be more"
+                )
+                left_out = [*left_out, *[reason] * (events - _events(kept))]
+                appends, events = kept, _events(kept)
             ticket = self._sink.submit(appends, state, whole=False) if appends or state else None
         except (StoreBusyError, StoreFullError, StoreFailedError, StoreClosedError) as error:
             self._push_back(error)
             return 0
         except StorageError as error:
             return self._submit_without(group, error)
-        self.waiting_events -= events - kept_events
         if self._refusals:
             self._refusals, self.last_error = 0, None
+        self._refuse(left_out)
+        self.waiting_events -= len(left_out)
         self._alone = max(0, self._alone - 1)
         now_ns = self._clock.boot_ns()
-        self._submissions.append(_Submission(group, kept_events, ticket, now_ns, refused))
+        self._submissions.append(_Submission(group, events, ticket, now_ns, refused))
         self._oldest_ns = self._submissions[0].since_ns
         self._trace("source.submitted", {"source": self._settings.name, "events": events})
         if ticket is not None:
@@ -286,20 +294,17 @@ class Outbox:
         if not events:
             self._push_back(error)
             return 0
-        self._refuse([str(error)] * events)
-        self.waiting_events -= events
         delivery = group[0].delivery
         emptied = group[0]._replace(
             delivery=replace(delivery, appends=()), refused=group[0].refused | _streams(delivery)
         )
-        return self._submit([emptied])
+        return self._submit([emptied], [str(error)] * events)
 
     def _with_streams(self, appends: Sequence[Append]) -> list[Append]:
-        """The appends, their streams made where missing. What would be one stream too many is refused."""
+        """The appends, their streams made where missing, without those for which that would be one stream too many."""
         kept = []
         for append in appends:
             if append.stream not in self._streams and len(self._streams) >= MAX_STREAMS:
-                self._refuse([f"{append.stream} would be stream {MAX_STREAMS + 1} of this source"] * _events([append]))
                 continue
             if not self._sink.has_stream(append.stream):
                 self._sink.create_stream(append.stream, self._stream_config(append.stream))

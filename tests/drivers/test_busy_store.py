@@ -6,7 +6,7 @@ import pytest
 
 from drivers.contract import Delivery
 from drivers.fake import CursoredFakeDriver, FakeDriver, MemorylessFakeDriver
-from drivers.outbox import MAX_SUBMISSIONS
+from drivers.outbox import MAX_STREAMS, MAX_SUBMISSIONS
 from drivers.status import SourceState
 from storage.errors import StoreBusyError, StoreFailedError, TooLargeError
 from storage.model import MAX_EVENT_BYTES, Append, Frame
@@ -128,6 +128,21 @@ class TestPoison:
         assert bench.source.status().waiting_events == 0
         assert "headers of 9 GB" in str(bench.source.status().last_error)
 
+    def test_what_is_refused_by_a_store_that_is_busy_as_well_is_counted_once(self) -> None:
+        bench = Bench(CursoredFakeDriver)
+        bench.sink.refuse_payload = (b"poison", TooLargeError("headers of 9 GB"))
+        bench.sink.refuse_with = StoreBusyError("the queue is full")
+        bench.device.say(b"poison", b"a")
+        bench.run(100)
+        assert bench.count("refused") == 0
+        assert bench.source.status().waiting_events == 1
+        bench.sink.refuse_with = None
+        bench.run(200)
+        assert bench.sink.payloads() == [b"a"]
+        assert bench.count("refused") == 1
+        assert bench.source.status().waiting_events == 0
+        assert "headers of 9 GB" in str(bench.source.status().last_error)
+
     def test_the_last_deliverys_cursor_is_committed_though_its_data_is_refused(self) -> None:
         bench = Bench(CursoredFakeDriver)
         bench.sink.refuse_payload = (b"poison", TooLargeError("headers of 9 GB"))
@@ -184,3 +199,22 @@ class TestPoison:
         bench.run(1100)
         assert len(bench.sink.streams) == 1000
         assert bench.count("refused") >= 90
+
+    def test_a_stream_too_many_at_a_busy_store_is_counted_once(self) -> None:
+        class Wide(MemorylessFakeDriver):
+            handed_over = False
+
+            def poll(self, timeout_s: float) -> Delivery | None:
+                if self.handed_over:
+                    return None
+                self.handed_over = True
+                return Delivery(tuple(Append(f"wide/{number}", (Frame([b"x"]),)) for number in range(MAX_STREAMS + 5)))
+
+        bench = Bench(Wide)
+        bench.sink.refuse_with = StoreBusyError("the queue is full")
+        bench.run(100)
+        bench.sink.refuse_with = None
+        bench.run(200)
+        assert len(bench.sink.events) == MAX_STREAMS
+        assert bench.count("refused") == 5
+        assert bench.source.status().waiting_events == 0
