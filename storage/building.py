@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
@@ -10,12 +11,12 @@ from storage import block
 from storage.block import BLOCK_TARGET_BYTES, WriterSpan
 from storage.bulk.writes import BulkWrites, pointer_to
 from storage.chain import BLOCK, GAP, POINTER, UNKNOWN_EVENTS
-from storage.frame import encode_run
+from storage.frame import encode_plain, encode_run, split
 from storage.keys import SegmentKey
 from storage.model import BULK, Frame
 from storage.pointer import KeyFrame, Pointer
 from storage.records import SegmentRecord, StreamRecord
-from storage.runs import Run
+from storage.runs import Run, alike
 
 
 class Committing(Protocol):
@@ -45,7 +46,10 @@ class SegmentBuilder:
         self._stream = stream
         self.key = key
         self.record = record
+        self._last: Frame | None = None
+        """The newest frame, which others may still join."""
         self._run: Run | None = None
+        """It, and those that have joined it."""
         self._frames: list[bytes] = []
         self._size = 0
         self._events = 0
@@ -58,7 +62,7 @@ class SegmentBuilder:
     @property
     def touched(self) -> bool:
         """Whether this commit adds anything to the segment."""
-        return bool(self._run or self._frames) or self.record.last_commit == self._group.number
+        return bool(self._last or self._frames) or self.record.last_commit == self._group.number
 
     @property
     def length(self) -> int:
@@ -70,24 +74,55 @@ class SegmentBuilder:
         """Begin a mirrored segment whose head was given up before it was first mirrored."""
         self.record = replace(self.record, start=offset, length=offset)
 
-    def add(self, frame: Frame) -> tuple[int, int]:
-        """Append events: the offset of the frame they go to, and the index of their first in it."""
-        run = self._run
-        if run is not None and run.takes(frame):
-            index = len(run.payloads)
-            run.add(frame, self._group.now_ns)
-            return self.record.length + self._size, index
-        self._finish_run()
-        if self._size >= BLOCK_TARGET_BYTES:
-            self.finish_block()
-        self._run = Run(frame, self._group.now_ns)
-        return self.record.length + self._size, 0
+    def add(self, frames: Sequence[Frame]) -> tuple[int, int, int]:
+        """Append events, at least one: the offset of the frame that the first goes to, its index in it, and how many they are."""
+        first: tuple[int, int] | None = None
+        events = 0
+        for frame in frames:
+            count = len(frame.payloads)
+            events += count
+            for piece in (frame,) if count == 1 else split(frame):
+                index = self._join(piece)
+                if not index:
+                    self._finish_run()
+                    if self._size >= BLOCK_TARGET_BYTES:
+                        self.finish_block()
+                    self._last = piece
+                first = first or (self.record.length + self._size, index)
+        assert first is not None
+        return (*first, events)
+
+    def _join(self, frame: Frame) -> int:
+        """Let `frame` join the newest where it goes on with it: the index of its first event there. 0: it does not."""
+        last = self._last
+        if last is None or not alike(last, frame):
+            return 0
+        run = self._run or Run(last, self._group.now_ns)
+        if not run.takes(frame):
+            return 0
+        self._run = run
+        index = len(run.payloads)
+        run.add(frame, self._group.now_ns)
+        return index
 
     def _finish_run(self) -> None:
-        """Write down the frame that was growing."""
-        run, self._run = self._run, None
-        if run is None:
+        """Write down the newest frame, with all that joined it."""
+        last, run = self._last, self._run
+        if last is None:
             return
+        self._last = self._run = None
+        if run is None and len(last.payloads) == 1 and last.writer is None and not last.times_ns and not last.key_frame:
+            earliest = latest = self._group.now_ns if last.captured_ns is None else last.captured_ns
+            raw = encode_plain(last, earliest)
+            self._events += 1
+        else:
+            raw, earliest, latest = self._encode(run or Run(last, self._group.now_ns))
+        self._frames.append(raw)
+        self._captured += (earliest, latest)
+        self._size += len(raw)
+
+    def _encode(self, run: Run) -> tuple[bytes, int, int]:
+        """A frame as bytes, and when the first and the last of its events were captured."""
         frame, payloads, times = run.frame, run.payloads, run.times_ns
         count = len(payloads)
         place = 0
@@ -99,13 +134,10 @@ class SegmentBuilder:
         earliest = latest = run.captured_ns
         if times is not None:
             earliest, latest = min(times), max(times)
-        raw = encode_run(frame, payloads, earliest, None if earliest == latest else times, place)
         if frame.key_frame:
             self._key_frames.append(KeyFrame(self._size, earliest if times is None else times[0]))
-        self._frames.append(raw)
-        self._captured += (earliest, latest)
-        self._size += len(raw)
         self._events += count
+        return encode_run(frame, payloads, earliest, None if earliest == latest else times, place), earliest, latest
 
     def finish_block(self) -> None:
         """Make what was added so far a block."""

@@ -21,6 +21,8 @@ from storage.errors import DamagedBlockError, StorageError, TooLargeError
 from storage.model import MAX_EVENT_BYTES, MAX_KEY_BYTES, Frame, Headers
 
 _HEAD = struct.Struct(">IBBHIqHHIQ")
+_HEAD_BYTES = _HEAD.size
+_pack_head = _HEAD.pack
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _UNIFORM = 1
@@ -146,6 +148,14 @@ def encode(frame: Frame, writer_place: int) -> bytes:
     return encode_run(frame, frame.payloads, frame.captured_ns or 0, frame.times_ns, writer_place)
 
 
+def encode_plain(frame: Frame, captured: int) -> bytes:
+    """A frame of one event that is like most: no writer, no mark, captured at `captured`."""
+    raw, key_bytes, type_bytes, header_bytes, _ = label_of(frame)
+    payload = frame.payloads[0]
+    size = _HEAD_BYTES + len(raw) + len(payload)
+    return _pack_head(size, 0, 0, key_bytes, 1, captured, 0, type_bytes, header_bytes, 0) + raw + payload
+
+
 def encode_run(
     frame: Frame, payloads: Sequence[bytes], captured: int, times_ns: Sequence[int] | None, writer_place: int
 ) -> bytes:
@@ -170,8 +180,8 @@ def encode_run(
         if count > 1:
             flags |= _TIMED
             times = _big_endian(array("q", [time - captured for time in times_ns]))
-    size = _HEAD.size + len(raw) + len(lengths) + len(times) + total
-    head = _HEAD.pack(
+    size = _HEAD_BYTES + len(raw) + len(lengths) + len(times) + total
+    head = _pack_head(
         size, flags, 0, key_bytes, count, captured, writer_place, type_bytes, header_bytes, frame.number or 0
     )
     return head + raw + payloads[0] if count == 1 else b"".join((head, raw, lengths, times, *payloads))
@@ -228,9 +238,9 @@ def decode_all(body: bytes) -> list[DecodedFrame]:
 def _decode(body: bytes, at: int) -> DecodedFrame:
     size, flags, _, key_bytes, count, captured, place, type_bytes, header_bytes, number = _HEAD.unpack_from(body, at)
     end = at + size
-    if end > len(body) or size < _HEAD.size or count < 1:
+    if end > len(body) or size < _HEAD_BYTES or count < 1:
         raise ValueError(f"length {size}, {count} events")
-    cursor = at + _HEAD.size
+    cursor = at + _HEAD_BYTES
     key = body[cursor : cursor + key_bytes].decode()
     cursor += key_bytes
     content_type = body[cursor : cursor + type_bytes].decode()

@@ -25,7 +25,7 @@ from storage.errors import (
     UnknownStreamError,
     WriterNumberGapError,
 )
-from storage.frame import part, split
+from storage.frame import part
 from storage.generations import Into
 from storage.keys import DEFAULT, SegmentKey
 from storage.kv.contract import Batch
@@ -43,12 +43,15 @@ from storage.retention.drops import Edit
 from storage.ticket import Ticket
 from storage.transactions.record import is_shadow
 
+_Share = tuple[StreamRecord, SegmentLayout, list[Frame]]
+"""Frames that follow each other in one segment."""
+
 
 @dataclass(slots=True)
 class _Plan:
     """What a submission would change, before it is taken."""
 
-    frames: list[list[tuple[StreamRecord, SegmentLayout, Frame]]] = field(default_factory=list)
+    frames: list[list[_Share]] = field(default_factory=list)
     writers: dict[tuple[int, str], int] = field(default_factory=dict)
     duplicates: int = 0
 
@@ -219,26 +222,18 @@ class Group:
                 plan.frames.append(self._plan(append, stream, plan))
         positions: list[Position | None] = []
         stored = 0
-        builder: SegmentBuilder | None = None
-        of: SegmentLayout | None = None
-        for frames in plan.frames:
+        for shares in plan.frames:
             first: Position | None = None
-            builder = None
-            for stream, layout, frame in frames:
-                if builder is None or layout is not of:
-                    builder, of = self.builder(stream, layout), layout
-                for piece in split(frame):
-                    offset, index = builder.add(piece)
-                    first = first or Position(layout.segment, layout.epoch, offset, index)
-                stored += len(frame.payloads)
+            for stream, layout, frames in shares:
+                offset, index, events = self.builder(stream, layout).add(frames)
+                first = first or Position(layout.segment, layout.epoch, offset, index)
+                stored += events
             positions.append(first)
         self.changes.writers.update(plan.writers)
         self.changes.cursors.update(cursors)
         self.outcomes.append((ticket, Receipt(self.number, tuple(positions), stored, plan.duplicates, tuple(left_out))))
 
-    def _plan(
-        self, append: Append, stream: StreamRecord | None, plan: _Plan
-    ) -> list[tuple[StreamRecord, SegmentLayout, Frame]]:
+    def _plan(self, append: Append, stream: StreamRecord | None, plan: _Plan) -> list[_Share]:
         if stream is None:
             raise UnknownStreamError(f"there is no stream {append.stream!r}: create it first")
         if stream.origin is not None:
@@ -250,38 +245,41 @@ class Group:
             length = self.length(stream, self._route(stream, first))
             if length != append.expected_length:
                 raise ConditionFailedError(f"{append.stream!r} is {length} bytes long, not {append.expected_length}")
-        planned = []
+        planned: list[_Share] = []
+        only = stream.layout[0] if len(stream.layout) == 1 and stream.layout[0].open else None
+        last: SegmentLayout | None = None
         for frame in append.frames:
-            fresh = self._fresh(stream, frame, plan)
-            if fresh is not None:
-                planned.append((stream, self._route(stream, fresh.routing_key), fresh))
+            fresh = frame if frame.writer is None else self._fresh(stream, frame, frame.writer, plan)
+            if fresh is None or not fresh.payloads:
+                continue
+            layout = only or self._route(stream, fresh.routing_key)
+            if layout is not last:
+                planned.append((stream, layout, []))
+                last = layout
+            planned[-1][2].append(fresh)
         return planned
 
     @staticmethod
     def _route(stream: StreamRecord, routing_key: str) -> SegmentLayout:
-        if len(stream.layout) == 1 and stream.layout[0].open:
-            return stream.layout[0]
         point = key_point(routing_key)
         for layout in reversed(stream.layout):
             if layout.open and point in layout.keys:
                 return layout
         raise StreamSealedError(f"{stream.name!r} was sealed: it can be read, and takes nothing more")
 
-    def _fresh(self, stream: StreamRecord, frame: Frame, plan: _Plan) -> Frame | None:
+    def _fresh(self, stream: StreamRecord, frame: Frame, writer: str, plan: _Plan) -> Frame | None:
         """What of `frame` its writer's numbers say is not stored yet."""
         count = len(frame.payloads)
         if count == 0:
             return None
-        if frame.writer is None:
-            return frame
-        key = (stream.number, frame.writer)
+        key = (stream.number, writer)
         last = plan.writers.get(key)
         if last is None:
-            last = self.last_number(stream, frame.writer)
+            last = self.last_number(stream, writer)
         first = frame.number or 0
         if last is not None and first > last + 1:
             raise WriterNumberGapError(
-                f"writer {frame.writer!r} of {stream.name!r} sends number {first} after {last}: "
+                f"writer {writer!r} of {stream.name!r} sends number {first} after {last}: "
                 f"number {last + 1} is missing; send it first"
             )
         known = 0 if last is None else min(count, max(0, last + 1 - first))

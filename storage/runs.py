@@ -8,8 +8,19 @@ from storage.frame import FRAME_EVENTS, FRAME_TARGET_BYTES
 from storage.model import Frame
 
 
+def alike(one: Frame, other: Frame) -> bool:
+    """Whether the events of `other` share all with those of `one` but payload and time, and numbers if they have such."""
+    return (
+        one.routing_key == other.routing_key
+        and one.headers == other.headers
+        and one.content_type == other.content_type
+        and one.writer == other.writer
+        and not other.key_frame
+    )
+
+
 class Run:
-    """Events that follow each other and share all but payload and time: they become one frame.
+    """Frames that are alike and follow each other: they become one.
 
     Most runs are one frame as it came, so nothing of it is copied before another joins.
     """
@@ -28,16 +39,10 @@ class Run:
         self._size_bytes = 0
 
     def takes(self, frame: Frame) -> bool:
-        """Whether `frame` goes on where this ends."""
-        mine = self.frame
-        if mine.routing_key != frame.routing_key or mine.headers != frame.headers:
-            return False
+        """Whether `frame`, which is alike, goes on where this ends, and there is room for it."""
         payloads = self.payloads
         return (
-            mine.writer == frame.writer
-            and mine.content_type == frame.content_type
-            and not frame.key_frame
-            and (frame.writer is None or (mine.number or 0) + len(payloads) == frame.number)
+            (frame.writer is None or (self.frame.number or 0) + len(payloads) == frame.number)
             and len(payloads) < FRAME_EVENTS
             and (self._size_bytes or sum(map(len, payloads))) < FRAME_TARGET_BYTES
         )
