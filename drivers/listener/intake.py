@@ -116,11 +116,13 @@ class Intake:
         parts = self._sessions.parts()
         if not frames and not parts:
             return None, self._in_turn(answers)
-        self._counters["good"] += events
         self._under_way.append(answers)
         self._under_way_bytes += answers.size_bytes
         appends = [Append(stream, of_stream) for stream, of_stream in frames.items()]
-        return Delivery(appends, None, answers, parts), None
+        delivery = Delivery(appends, None, answers, parts)
+        self._counters["good"] += delivery.events
+        self._counters["bytes"] += delivery.size_bytes
+        return delivery, None
 
     def refused(self, streams: Collection[str]) -> None:
         """What is under way for these streams is not on disk, and is answered so when it would be acknowledged.
@@ -171,7 +173,6 @@ class Intake:
                 if not payloads:
                     return 0
         label = run.label
-        self._counters["bytes"] += len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
         frame = Frame(
             payloads,
             label.key,

@@ -61,6 +61,8 @@ class End(NamedTuple):
     what: str
 
 
+_ANSWERED_BY = {1: Kind.PUBACK, 2: Kind.PUBREC}
+"""By QoS."""
 _FLAGS = {Kind.PUBREL: 2, Kind.SUBSCRIBE: 2, Kind.UNSUBSCRIBE: 2}
 """The four bits beside the kind, where they are not 0 (section 2.1.3)."""
 
@@ -168,8 +170,7 @@ class Connection:
             self.waiting_bytes -= item.size_bytes
             if item.qos:
                 self.unanswered -= len(item.packet_ids)
-                kind = Kind.PUBACK if item.qos == 1 else Kind.PUBREC
-                self.output.append(answers(kind, item.answered, item.refusal))
+                self.output.append(answers(_ANSWERED_BY[item.qos], item.answered, item.refusal))
 
     def _complete(self, release: Release) -> None:
         """PUBCOMP, which says under MQTT 5 where there was nothing to release."""

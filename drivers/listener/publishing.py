@@ -24,12 +24,15 @@ class PublishReader:
         "_aliases",
         "_allows",
         "_begin",
+        "_dup",
         "_id_at",
         "_label",
         "_labels",
         "_most_aliases",
         "_properties",
+        "_qos",
         "_refusal",
+        "_retain",
         "_size",
         "_version",
     )
@@ -43,6 +46,8 @@ class PublishReader:
         self._begin = _NOTHING
         self._properties = b""
         self._size = 0
+        self._qos = 0
+        self._dup = self._retain = False
         self._label: Label | None = None
         self._refusal = 0
         self._id_at = 0
@@ -50,18 +55,16 @@ class PublishReader:
     def read_one(self, data: bytes) -> Run | None:
         """The PUBLISH above QoS 0 that `data` is, whole and alone, where it is like the last one and may be stored. None: `read`
         has to look at it."""
-        if len(data) != self._size or self._refusal or not data.startswith(self._begin):
+        if len(data) != self._size or not self._qos or self._refusal or not data.startswith(self._begin):
             return None
-        first, id_at, properties = data[0], self._id_at, self._properties
+        id_at, properties = self._id_at, self._properties
         packet_id = data[id_at] << 8 | data[id_at + 1]
-        if not first & 0x06 or not packet_id or (properties and not data.startswith(properties, id_at + 2)):
+        if not packet_id or (properties and not data.startswith(properties, id_at + 2)):
             return None
         payload = data[id_at + 2 + len(properties) :]
         size_bytes = len(payload) + len(properties) + EVENT_BYTES
         assert self._label is not None
-        return Run(
-            self._label, first >> 1 & 3, bool(first & 0x08), bool(first & 0x01), [payload], [packet_id], size_bytes
-        )
+        return Run(self._label, self._qos, self._dup, self._retain, [payload], [packet_id], size_bytes)
 
     def read(self, data: bytes, at: int, body: int, stop: int, most: int) -> tuple[Run, int]:
         """The PUBLISH at `at`, whole in `data`, and those alike that follow it: at most `most`, and where they end.
@@ -74,8 +77,7 @@ class PublishReader:
             begin = self._begin
         label, properties, size = self._label, self._properties, self._size
         assert label is not None
-        first = data[at]
-        qos = first >> 1 & 3
+        qos = self._qos
         begins, between = len(begin), len(properties) + (2 if qos else 0)
         payload_at = begins + between
         payloads: list[bytes] = []
@@ -110,8 +112,7 @@ class PublishReader:
                 if at + size > end or not data.startswith(begin, at):
                     break
         size_bytes = sum(map(len, payloads)) + (EVENT_BYTES + len(properties)) * len(payloads)
-        dup, retain = bool(first & 0x08), bool(first & 0x01)
-        return Run(label, qos, dup, retain, payloads, packet_ids, size_bytes, self._refusal), at
+        return Run(label, qos, self._dup, self._retain, payloads, packet_ids, size_bytes, self._refusal), at
 
     def _look(self, data: bytes, at: int, body: int, stop: int) -> None:
         """Look at one PUBLISH as a whole, and keep how it begins."""
@@ -132,6 +133,7 @@ class PublishReader:
             topic = self._aliased(topic, properties)
         self._label = label = self._labels.get(topic, properties)
         self._refusal = label.refusal or (0 if self._allows(label.topic) else Reason.NOT_AUTHORIZED)
+        self._qos, self._dup, self._retain = qos, bool(first & 0x08), bool(first & 0x01)
         self._begin, self._properties, self._size = data[at:begin_end], properties, stop - at
         self._id_at = begin_end - at
 
