@@ -17,6 +17,7 @@ from drivers.contract import (
 from storage.errors import InvalidNameError, TooLargeError
 from storage.frame import label_of
 from storage.model import MAX_EVENT_BYTES, Append, Frame, check_stream_name
+from storage.runs import alike
 
 
 def check_size(delivery: Delivery) -> None:
@@ -161,23 +162,16 @@ def _joined(frames: Iterable[Frame]) -> list[Frame]:
     """Neighbours that differ in payload and time alone become one frame."""
     runs: list[list[Frame]] = []
     for frame in frames:
-        if runs and _alike(runs[-1][0], frame):
+        if runs and _joinable(runs[-1][0], frame):
             runs[-1].append(frame)
         else:
             runs.append([frame])
     return [run[0] if len(run) == 1 else _join(run) for run in runs]
 
 
-def _alike(one: Frame, other: Frame) -> bool:
-    return (
-        one.routing_key == other.routing_key
-        and one.content_type == other.content_type
-        and one.headers == other.headers
-        and one.writer is None
-        and other.writer is None
-        and not other.key_frame
-        and (one.captured_ns is None) == (other.captured_ns is None)
-    )
+def _joinable(one: Frame, other: Frame) -> bool:
+    timed_alike = (one.captured_ns is None) == (other.captured_ns is None)
+    return alike(one, other) and one.writer is None and timed_alike
 
 
 def _join(run: Sequence[Frame]) -> Frame:
