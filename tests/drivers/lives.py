@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+import pytest
+
 from edge.demo.nodes import NodeProcess
 from edge.errors import EdgeError
 from storage import SegmentStore
@@ -30,6 +32,8 @@ ALL_HIT_FROM = 60
 KILLS_PER_LIFE = 25
 CAME_WITHIN_S = 90.0
 """On a machine that others work on too."""
+LIVES_TO_NOTICE = 5
+"""Of a gateway that breaks a promise."""
 
 Command = Callable[[Path], Sequence[str]]
 Places = Mapping[str, Sequence[str]]
@@ -217,11 +221,18 @@ def broken_command(package: str, which: str, folder: Path) -> tuple[str, ...]:
 def assert_noticed(
     package: str, run_campaign: Campaign, which: str, sites: Sequence[str], found: str, directory: Path
 ) -> None:
-    """The gateway of `package.broken`, killed once at each of `sites`: something is found that matches `found`."""
+    """The gateway of `package.broken`, killed once at each of `sites`: something is found that matches `found`.
+
+    Not every kill meets something under way that is lost or doubled by it, so it may take some lives.
+    """
     command = partial(broken_command, package, which)
-    report = run_campaign(len(sites), 1, directory, sites=sites, command=command)
-    assert set(sites) <= set(aimed(report.places))
-    assert any(re.search(found, each) for each in report.found), report.text()
+    for seed in range(1, LIVES_TO_NOTICE + 1):
+        report = run_campaign(len(sites), seed, directory / f"seed-{seed}", sites=sites, command=command)
+        assert set(sites) <= set(aimed(report.places)), report.text()
+        if any(re.search(found, each) for each in report.found):
+            return
+        assert report.ok, report.text()
+    pytest.fail(f"nothing was noticed in {LIVES_TO_NOTICE} lives")
 
 
 def main(package: str, run_campaign: Campaign, breaks: Iterable[str]) -> int:

@@ -27,12 +27,11 @@ EARLY_S = 0.7
 
 
 def break_deduplication() -> None:
-    def fresh(group: Group, stream: StreamRecord, frame: Frame, plan: _Plan) -> Frame | None:
-        if frame.writer is not None:
-            plan.writers[stream.number, frame.writer] = (frame.number or 0) + len(frame.payloads) - 1
-        return frame if frame.payloads else None
+    def fresh(self: Group, stream: StreamRecord, frame: Frame, writer: str, plan: _Plan) -> Frame | None:
+        plan.writers[stream.number, writer] = (frame.number or 0) + len(frame.payloads) - 1
+        return frame
 
-    Group._fresh = fresh  # type: ignore[method-assign, assignment]
+    Group._fresh = fresh  # type: ignore[method-assign]
 
 
 def break_acknowledgement() -> None:
@@ -47,16 +46,16 @@ def break_acknowledgement() -> None:
                 submit(store, appends, cursors)
 
     def acknowledge_early(
-        store: SegmentStore,
+        self: SegmentStore,
         appends: Sequence[Append],
         cursors: Mapping[str, bytes] | None = None,
         *,
         whole: bool = True,
     ) -> Ticket:
         for append in appends:
-            store.stream(append.stream)
-        late.append((time.monotonic(), store, appends, cursors))
-        ticket = Ticket(store._committer)
+            self.stream(append.stream)
+        late.append((time.monotonic(), self, appends, cursors))
+        ticket = Ticket(self._committer)
         ticket.resolve(Receipt(0, (None,) * len(appends), 0, 0))
         return ticket
 

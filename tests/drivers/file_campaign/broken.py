@@ -21,34 +21,34 @@ from tests.oracle.node import main
 def move_early() -> None:
     poll = FileDriver.poll
 
-    def moved_at_once(driver: FileDriver, timeout_s: float) -> Delivery | None:
-        delivery = poll(driver, timeout_s)
+    def moved_at_once(self: FileDriver, timeout_s: float) -> Delivery | None:
+        delivery = poll(self, timeout_s)
         if delivery is not None:
-            driver.ack(delivery)
-            driver._move()
+            self.ack(delivery)
+            self._move()
         return delivery
 
-    FileDriver.poll = moved_at_once  # type: ignore[method-assign, assignment]
+    FileDriver.poll = moved_at_once  # type: ignore[method-assign]
 
 
 def forget_files() -> None:
     poll = FileDriver.poll
 
-    def without_parts(driver: FileDriver, timeout_s: float) -> Delivery | None:
-        delivery = poll(driver, timeout_s)
+    def without_parts(self: FileDriver, timeout_s: float) -> Delivery | None:
+        delivery = poll(self, timeout_s)
         return None if delivery is None else replace(delivery, parts={})
 
-    FileDriver.poll = without_parts  # type: ignore[method-assign, assignment]
+    FileDriver.poll = without_parts  # type: ignore[method-assign]
 
 
 def forget_places() -> None:
     poll = FollowDriver.poll
 
-    def without_cursor(driver: FollowDriver, timeout_s: float) -> Delivery | None:
-        delivery = poll(driver, timeout_s)
+    def without_cursor(self: FollowDriver, timeout_s: float) -> Delivery | None:
+        delivery = poll(self, timeout_s)
         return None if delivery is None else replace(delivery, cursor=None)
 
-    FollowDriver.poll = without_cursor  # type: ignore[method-assign, assignment]
+    FollowDriver.poll = without_cursor  # type: ignore[method-assign]
 
 
 def overwrite() -> None:

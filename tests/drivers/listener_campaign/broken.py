@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from drivers.contract import Delivery
 from drivers.listener.client import Client
@@ -30,33 +30,33 @@ def answer_early() -> None:
     poll = ListenerDriver.poll
     late: deque[tuple[float, Delivery]] = deque()
 
-    def answered_at_once(driver: ListenerDriver, timeout_s: float) -> Delivery | None:
-        delivery = poll(driver, min(timeout_s, EARLY_S / 10))
+    def answered_at_once(self: ListenerDriver, timeout_s: float) -> Delivery | None:
+        delivery = poll(self, min(timeout_s, EARLY_S / 10))
         if delivery is not None:
             assert isinstance(delivery.token, Answers)
             early = Answers()
             early.items, delivery.token.items = delivery.token.items, []
             early.accepts, delivery.token.accepts = delivery.token.accepts, []
-            driver._answer(early)
+            self._answer(early)
             late.append((time.monotonic(), delivery))
         if late and time.monotonic() - late[0][0] > EARLY_S:
             return late.popleft()[1]
         return None
 
-    ListenerDriver.poll = answered_at_once  # type: ignore[method-assign, assignment]
+    ListenerDriver.poll = answered_at_once  # type: ignore[method-assign]
 
 
 def forget_sessions() -> None:
-    Sessions.parts = lambda sessions: {}  # type: ignore[method-assign, assignment]
+    Sessions.parts = lambda self: {}  # type: ignore[method-assign]
 
 
 def suspect_equals() -> None:
     put = Intake._put
 
-    def suspicious(intake: Intake, client: Client, run: Run, now_ns: int, frames: dict[str, list[Frame]]) -> int:
+    def suspicious(self: Intake, client: Client, run: Run, now_ns: int, frames: dict[str, list[Frame]]) -> int:
         session = client.session
         before = session._digests[-1] if session is not None and session._digests else None
-        count = put(intake, client, run, now_ns, frames)
+        count = put(self, client, run, now_ns, frames)
         if not count or session is None or run.qos != 1 or run.dup or not session.persistent:
             return count
         digests = [before, *run.digests]
@@ -67,19 +67,19 @@ def suspect_equals() -> None:
             frames[run.label.stream] = kept
         return len(new)
 
-    Intake._put = suspicious  # type: ignore[method-assign, assignment]
+    Intake._put = suspicious  # type: ignore[method-assign]
 
 
 def release_later() -> None:
     released = Session.released
 
-    def without_a_commit(session: Session, packet_ids: list[int]) -> list[int]:
-        dirty = set(session._dirty)
-        unknown = released(session, packet_ids)
-        session._dirty.intersection_update(dirty)
+    def without_a_commit(self: Session, packet_ids: Sequence[int]) -> list[int]:
+        dirty = set(self._dirty)
+        unknown = released(self, packet_ids)
+        self._dirty.intersection_update(dirty)
         return unknown
 
-    Session.released = without_a_commit  # type: ignore[method-assign, assignment]
+    Session.released = without_a_commit  # type: ignore[method-assign]
 
 
 BREAKS: dict[str, Callable[[], None]] = {

@@ -20,30 +20,30 @@ from tests.oracle.node import main
 def answer_early() -> None:
     make = MqttDriver._delivery
 
-    def ready_at_once(driver: MqttDriver, incoming: Sequence[Incoming]) -> Delivery | None:
-        delivery = make(driver, incoming)
-        for receipt in driver._receipts:
+    def ready_at_once(self: MqttDriver, incoming: Sequence[Incoming]) -> Delivery | None:
+        delivery = make(self, incoming)
+        for receipt in self._receipts:
             receipt.ready = True
         return delivery
 
-    MqttDriver._delivery = ready_at_once  # type: ignore[method-assign, assignment]
+    MqttDriver._delivery = ready_at_once  # type: ignore[method-assign]
 
 
 def forget_candidates() -> None:
-    Redelivery.candidates = lambda redelivery: {}  # type: ignore[method-assign, assignment]
+    Redelivery.candidates = lambda self: {}  # type: ignore[method-assign]
 
 
 def suspect_equals() -> None:
     is_new = MqttDriver._is_new
     last: dict[str | None, bytes] = {}
 
-    def is_unlike(driver: MqttDriver, message: Incoming, receipt: _Receipt) -> bool:
-        new = is_new(driver, message, receipt)
+    def is_unlike(self: MqttDriver, message: Incoming, receipt: _Receipt) -> bool:
+        new = is_new(self, message, receipt)
         equal = last.get(message.topic) == digest(message)
         last[message.topic] = digest(message)
         return new and not equal
 
-    MqttDriver._is_new = is_unlike  # type: ignore[method-assign, assignment]
+    MqttDriver._is_new = is_unlike  # type: ignore[method-assign]
 
 
 BREAKS: dict[str, Callable[[], None]] = {
